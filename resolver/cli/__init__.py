@@ -1,0 +1,102 @@
+"""The command line: one program, one file per family of commands, each loaded only when it is called.
+
+Errors become one line and an exit code here (see resolver/errors.py); --debug shows the traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import logging
+import sys
+from typing import Any
+
+import click
+
+from resolver import __version__
+from resolver.errors import ResolverError
+
+# Command -> where it is defined and its line in --help, which must not need an import.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("resolver.cli.run:run", "Records in, Master Patient Index out."),
+    "check": ("resolver.cli.check:check", "Look over data and config before a long run."),
+    "init": ("resolver.cli.init:init", "Look at data and write a config for it."),
+    "demo": ("resolver.cli.run:demo", "The whole way on the bundled sample."),
+    "explain": ("resolver.cli.explain:explain", "Why two records are, or are not, one person."),
+    "mpi": ("resolver.cli.mpi:mpi", "Look into the index, correct it, export it."),
+    "evaluate": ("resolver.cli.evaluate:evaluate", "Compare a run with the truth."),
+    "report": ("resolver.cli.report:report", "Write the report of a run as one HTML file."),
+    "synthea": ("synthea_runner.cli:synthea", "Make synthetic populations."),
+    "augment": ("augmentation.cli:augment", "Make a hard, labelled test bed from a population."),
+    "data": ("synthea_runner.cli:data", "Pin data sets and check that they did not change."),
+}
+
+
+class Lazy(click.Group):
+    """A group that imports a command's file when the command is called, so that --help is quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, does) for name, (_, does) in COMMANDS.items()])
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="resolver")
+@click.option("--debug", is_flag=True, help="Show tracebacks and debug messages.")
+def cli(debug: bool) -> None:
+    """Finds out which patient records belong to the same person.
+
+    \b
+    resolver demo                          see it work on a bundled synthetic sample
+    resolver init DATA --out my.yaml       write a config for your data
+    resolver check my.yaml                 what the data is like, what a run will take
+    resolver run my.yaml                   records in, Master Patient Index out
+    """
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: runs a command and turns errors into one line and an exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        result: Any = cli.main(args=arguments, standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.stderr.write("\nStopped. What was finished is kept: run the same command again to go on.\n")
+        sys.exit(130)
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        line, code = explain_failure(error)
+        sys.stderr.write(f"resolver: {line}\n")
+        sys.exit(code)
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+def explain_failure(error: Exception) -> tuple[str, int]:
+    """One line and an exit code for any exception, without text from records."""
+    if isinstance(error, ResolverError):
+        return str(error), error.exit_code
+    text = str(error)
+    if getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in text:
+        return "The disk is full. What was finished is kept: make room and run the same command again.", 1
+    if type(error).__name__ == "OutOfMemoryException":
+        return "The database ran out of memory. Raise run.memory_gib, or lower run.threads, and run again.", 1
+    if isinstance(error, PermissionError) and error.filename:
+        return f"{error.filename} can't be opened: permission denied. Check who owns it.", 1
+    # Messages of other libraries can quote values from records, so only their kind is shown.
+    return f"{type(error).__name__} in the program. Run again with --debug to see where; finished stages are kept.", 1

@@ -1,0 +1,104 @@
+"""One section per stage: what a person may choose about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from resolver.settings.base import Section
+
+
+class IngestSettings(Section):
+    input: Literal["all", "changes"] = "all"
+    """all: the sources list every record there is. changes: only new and changed ones; the others stay as published."""
+
+    max_rejected: float = Field(default=0.05, ge=0, le=1)
+    """Share of rows that may be rejected before the run stops."""
+
+    placeholders: tuple[str, ...] = ()
+    """Further values that mean "unknown" in any field, such as NOT GIVEN."""
+
+
+class LinkSettings(Section):
+    match_probability: float = Field(default=0.99, gt=0, lt=1)
+    """From here on, Splink alone calls a pair a match."""
+
+    non_match_probability: float = Field(default=0.01, gt=0, lt=1)
+    """Below this, Splink alone calls a pair a non-match."""
+
+    model: Path | None = None
+    """A trained link model to use as it is. Default: train one, or take the index's."""
+
+    max_candidates_per_record: float = Field(default=25, gt=0)
+    """Budget for blocking: candidate pairs per record, on average."""
+
+    max_block: int = Field(default=2000, gt=1)
+    """A value that more records than this share is too common to block on (a hub); it is named and left out."""
+
+    floor_logit: float = -12.0
+    """Candidates that Splink scores below this are not kept."""
+
+
+class LearnSettings(Section):
+    way: Literal["auto", "shipped", "labels", "none"] = "auto"
+    """How the embedded judges learn."""
+
+
+class AdjudicateSettings(Section):
+    judges: tuple[str, ...] = ("human",)
+    """Judges in the order in which they are asked; each sees what the ones before left undecided."""
+
+
+class DecideSettings(Section):
+    method: Literal["sum", "formula"] = "sum"
+    """sum: calibrated log-odds add up. formula: the published fixed-weight formula, for comparison."""
+
+    match_probability: float = Field(default=0.99, gt=0, lt=1)
+    """From here on a pair is a match."""
+
+    non_match_probability: float = Field(default=0.01, gt=0, lt=1)
+    """Below this a pair is a non-match; between the two it is gray."""
+
+    w_splink: float = 1.0
+    """formula: weight of Splink's log-odds."""
+
+    w_llm: float = 1.0
+    """formula: weight of the language model's log-odds."""
+
+    prior_gray: float = Field(default=0.025, gt=0, lt=1)
+    """formula: share of true matches in the gray zone."""
+
+    prior_train: float = Field(default=0.5, gt=0, lt=1)
+    """formula: share of true matches in the data that the language model was trained on."""
+
+
+class ClusterSettings(Section):
+    unscored_logit: float = -1.5
+    """Log-odds of a pair that blocking never proposed: mild evidence against."""
+
+    same_source: float | Literal["fit"] = "fit"
+    """Log-odds that two records of one source add. fit: estimated from the data."""
+
+
+class GoldenSettings(Section):
+    pass
+
+
+class IndexSettings(Section):
+    path: Path | None = None
+    """The Master Patient Index. Default: mpi.duckdb in the run folder."""
+
+
+class EvaluateSettings(Section):
+    truth: Path | None = None
+    """Parquet or CSV with record_id (the source's own id, or <source>:<id>) and person_id. Read by evaluate only."""
+
+    bootstrap: int = Field(default=200, ge=0)
+    """Bootstrap rounds for intervals, over persons. 0: no intervals."""
+
+
+class ReportSettings(Section):
+    title: str = "Patient matching run"
+    """Heading of the report."""
