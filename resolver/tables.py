@@ -244,7 +244,9 @@ def check(path: Path, table: Table) -> int:
     """Hold a Parquet file against its declaration; its number of rows if it fits."""
     with duckdb.connect() as con:
         try:
-            found = {str(row[0]): str(row[1]) for row in con.execute("DESCRIBE FROM read_parquet(?)", [str(path)]).fetchall()}
+            found = {
+                str(row[0]): str(row[1]) for row in con.execute("DESCRIBE FROM read_parquet(?)", [str(path)]).fetchall()
+            }
             count = con.execute("SELECT num_rows FROM parquet_file_metadata(?)", [str(path)]).fetchone()
         except duckdb.Error as error:
             raise DamagedError(

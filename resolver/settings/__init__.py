@@ -103,7 +103,9 @@ def _resolve(section: Any, base: Path) -> Any:
     if isinstance(section, tuple):
         return tuple(_resolve(item, base) for item in section)
     if isinstance(section, Section):
-        return section.model_copy(update={name: _resolve(getattr(section, name), base) for name in type(section).model_fields})
+        return section.model_copy(
+            update={name: _resolve(getattr(section, name), base) for name in type(section).model_fields}
+        )
     return section
 
 
@@ -129,5 +131,7 @@ def _known_keys(place: tuple[Any, ...]) -> list[str]:
             section = kinds[part]
         elif isinstance(section, type) and part in section.model_fields:
             section = section.model_fields[part].annotation
-            section = next((one for one in get_args(section) if isinstance(one, type) and issubclass(one, Section)), section)
+            section = next(
+                (one for one in get_args(section) if isinstance(one, type) and issubclass(one, Section)), section
+            )
     return sorted(section.model_fields) if isinstance(section, type) and issubclass(section, Section) else []

@@ -1,0 +1,1 @@
+"""The language-model judge. Heavy dependencies live here only."""

@@ -1,0 +1,1 @@
+"""Makes clean synthetic populations: runs Synthea, converts its CSV to typed Parquet."""
