@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import polars as pl
 
@@ -26,30 +26,46 @@ class Evidence:
     settings: Settings
     records: Path
     events: Path
-    learned: Path  # folder or file that the learn stage wrote; see resolver/learn
+    learned: Path  # what the learn stage wrote
     scratch: Path
     progress: Progress
 
 
 class Judge(Protocol):
-    """Scores pairs. Made anew for each run as `Judge(evidence)`."""
+    """Scores pairs. Made once per run, as `Judge(evidence)`."""
+
+    def __init__(self, evidence: Evidence) -> None: ...
 
     name: str
 
+    part: Literal["demographics", "clinical", "llm", "human"]
+    """The column of `decisions` that its verdict counts under."""
+
+    role: Literal["revises", "adds"]
+    """revises: its logit is the log-odds given all that the judges before it read, and takes their place.
+    adds: its logit is evidence of its own, and is added to theirs."""
+
+    asks: Literal["all", "open"]
+    """all: it is asked about every pair. open: only about pairs that the judges before it left undecided."""
+
     @property
     def fingerprint(self) -> str:
-        """What gives the verdicts: model, version, prompt. The same fingerprint and the same pair give the same logit."""
+        """What gives the verdicts: model, version, prompt. The same fingerprint and pair give the same logit."""
 
     def judge(self, pairs: pl.DataFrame) -> pl.DataFrame:
-        """left_rid, right_rid in; left_rid, right_rid, logit, status out. A pair without evidence gets no row."""
+        """left_rid, right_rid, logit (as it stands) in; left_rid, right_rid, logit, status out.
+
+        A pair without evidence gets no row.
+        """
 
 
-def load(name: str, evidence: Evidence) -> Judge:
+def find(name: str) -> type[Judge]:
+    """The judge class of that name; an error that lists those there are."""
     found = {entry.name: entry for entry in metadata.entry_points(group=GROUP)}
     if name not in found:
         raise UsageError(
             f"There is no judge {name}; there are {', '.join(sorted(found)) or 'none'}.",
             do="Correct adjudicate.judges in the config, or install the package that brings it.",
         )
-    judge: Judge = found[name].load()(evidence)
+    judge: type[Judge] = found[name].load()
     return judge

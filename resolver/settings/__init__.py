@@ -122,16 +122,13 @@ def _fault(fault: Any) -> str:
 
 
 def _known_keys(place: tuple[Any, ...]) -> list[str]:
-    section: Any = Settings
-    kinds = {"synthea": SyntheaSource, "fhir": FhirSource, "table": TableSource}
+    section: type[Section] = Settings
+    kinds: dict[Any, type[Section]] = {"synthea": SyntheaSource, "fhir": FhirSource, "table": TableSource}
     for part in place:
-        if isinstance(part, int):
-            continue
         if part in kinds:
             section = kinds[part]
-        elif isinstance(section, type) and part in section.model_fields:
-            section = section.model_fields[part].annotation
-            section = next(
-                (one for one in get_args(section) if isinstance(one, type) and issubclass(one, Section)), section
-            )
-    return sorted(section.model_fields) if isinstance(section, type) and issubclass(section, Section) else []
+        elif part in section.model_fields:
+            annotation = section.model_fields[part].annotation
+            inner = [one for one in (annotation, *get_args(annotation)) if isinstance(one, type)]
+            section = next((one for one in inner if issubclass(one, Section)), section)
+    return sorted(section.model_fields)

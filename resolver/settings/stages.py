@@ -53,7 +53,8 @@ class AdjudicateSettings(Section):
 
 class DecideSettings(Section):
     method: Literal["sum", "formula"] = "sum"
-    """sum: calibrated log-odds add up. formula: the published fixed-weight formula, for comparison."""
+    """sum: the log-odds of the judges add up. formula: the published formula with fixed weights, for comparison:
+    w_splink * logit + w_llm * (llm_logit + logit(prior_gray) - logit(prior_train))."""
 
     match_probability: float = Field(default=0.99, gt=0, lt=1)
     """From here on a pair is a match."""
@@ -61,17 +62,23 @@ class DecideSettings(Section):
     non_match_probability: float = Field(default=0.01, gt=0, lt=1)
     """Below this a pair is a non-match; between the two it is gray."""
 
-    w_splink: float = 1.0
+    target_precision: float | None = Field(default=None, gt=0, lt=1)
+    """Choose match_probability so that this share of the matches is expected to be right."""
+
+    target_recall: float | None = Field(default=None, gt=0, lt=1)
+    """Choose non_match_probability so that at most the rest of the true pairs is expected to be lost there."""
+
+    w_splink: float = Field(default=1.0, gt=0)
     """formula: weight of Splink's log-odds."""
 
-    w_llm: float = 1.0
-    """formula: weight of the language model's log-odds."""
+    w_llm: float = Field(default=1.0, gt=0)
+    """Weight of the language model's log-odds."""
 
     prior_gray: float = Field(default=0.025, gt=0, lt=1)
     """formula: share of true matches in the gray zone."""
 
     prior_train: float = Field(default=0.5, gt=0, lt=1)
-    """formula: share of true matches in the data that the language model was trained on."""
+    """Share of true matches in the data that the language model was trained on."""
 
 
 class ClusterSettings(Section):

@@ -1,0 +1,90 @@
+"""Asks the judges in order: each sees what the ones before it left undecided.
+
+Writes one verdict per pair and judge. Knows nothing of how a judge works, nor of what the verdicts come to (decide).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import duckdb
+
+from resolver import judges, tables
+from resolver.database import quote
+from resolver.fusion import logit
+from resolver.judges import Evidence, Judge
+from resolver.settings import Settings
+from resolver.stage import Facts, StageContext
+
+CHUNK = 1_000_000  # pairs handed to a judge at once, so that its memory stays bounded
+
+
+def watches(settings: Settings) -> Mapping[str, Any]:
+    """Verdicts that people gave since the last run make the pairs be judged again."""
+    from resolver import mpi
+
+    return {"human": mpi.verdicts_digest(settings.index_path)}
+
+
+def run(context: StageContext) -> Facts:
+    con = context.connect()
+    con.execute(
+        f"CREATE TABLE standing AS SELECT left_rid, right_rid, logit FROM read_parquet({quote(context.inputs['pairs'])})"
+    )
+    con.execute(f"CREATE TABLE verdicts ({tables.VERDICTS.ddl})")
+    evidence = Evidence(
+        context.settings,
+        context.inputs["records"],
+        context.inputs["events"],
+        context.inputs["learned.json"],
+        context.scratch,
+        context.progress,
+    )
+    facts: Facts = {}
+    for name in context.settings.adjudicate.judges:
+        judge = judges.find(name)(evidence)
+        facts[name] = _ask(con, judge, context)
+    context.write(
+        con,
+        f"{tables.VERDICTS.select('verdicts')} ORDER BY left_rid, right_rid, judge",
+        "verdicts",
+    )
+    return {"judges": facts}
+
+
+def _ask(con: duckdb.DuckDBPyConnection, judge: Judge, context: StageContext) -> Facts:
+    decide = context.settings.decide
+    low, high = logit(decide.non_match_probability), logit(decide.match_probability)
+    open_only = f"WHERE logit > {low!r} AND logit < {high!r}" if judge.asks == "open" else ""
+    con.execute(
+        f"CREATE OR REPLACE TABLE asked AS SELECT *, row_number() OVER () - 1 AS n FROM (FROM standing {open_only}"
+        " ORDER BY left_rid, right_rid)"
+    )
+    asked = _count(con, "asked")
+    con.execute("CREATE OR REPLACE TABLE answers (left_rid INTEGER, right_rid INTEGER, logit DOUBLE, status VARCHAR)")
+    with context.progress.step(f"judge {judge.name}", asked, "pairs") as step:
+        for start in range(0, asked, CHUNK):
+            pairs = con.execute(
+                f"SELECT left_rid, right_rid, logit FROM asked WHERE n >= {start} AND n < {start + CHUNK} ORDER BY n"
+            ).pl()
+            con.register("answered", judge.judge(pairs))
+            con.execute("INSERT INTO answers SELECT left_rid, right_rid, logit, status FROM answered")
+            con.unregister("answered")
+            step.advance(len(pairs))
+    con.execute(
+        f"INSERT INTO verdicts SELECT left_rid, right_rid, {quote(judge.name)}, {quote(judge.fingerprint)}, logit, status"
+        " FROM answers"
+    )
+    combined = "a.logit" if judge.role == "revises" else "s.logit + a.logit"
+    con.execute(
+        f"UPDATE standing s SET logit = {combined} FROM answers a"
+        " WHERE a.status = 'ok' AND s.left_rid = a.left_rid AND s.right_rid = a.right_rid"
+    )
+    counts = con.execute("SELECT status, count(*) FROM answers GROUP BY ALL ORDER BY ALL").fetchall()
+    return {"asked": asked, "fingerprint": judge.fingerprint, **{str(status): int(count) for status, count in counts}}
+
+
+def _count(con: duckdb.DuckDBPyConnection, table: str) -> int:
+    row = con.execute(f"SELECT count(*) FROM {table}").fetchone()
+    return int(row[0]) if row else 0

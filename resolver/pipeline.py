@@ -1,0 +1,110 @@
+"""The stages in order: the first file to read.
+
+    sources -> ingest -> link -> learn -> adjudicate -> decide -> cluster -> golden -> publish -> evaluate -> report
+
+Each stage is a function of tables and settings to tables (resolver/stage.py). Every arrow is a file in the run folder,
+declared in resolver/tables.py. resolver/runs.py runs the stages, and only those whose inputs changed.
+"""
+
+from __future__ import annotations
+
+from resolver import (
+    adjudicate,
+    cluster,
+    decide,
+    evaluate,
+    golden,
+    ingest,
+    learn,
+    link,
+    publish,
+    report,
+)
+from resolver.stage import Stage
+
+STAGES: tuple[Stage, ...] = (
+    Stage(
+        "ingest",
+        "read the sources, normalise, put aside what can't be used",
+        reads=(),
+        writes=("records", "slices", "events", "rejected"),
+        sections=("sources", "ingest"),
+        run=ingest.run,
+        watches=ingest.watches,
+    ),
+    Stage(
+        "link",
+        "propose candidate pairs and score them with Splink",
+        reads=("records", "events"),
+        writes=("pairs", "link_model.json"),
+        sections=("link",),
+        run=link.run,
+    ),
+    Stage(
+        "learn",
+        "fit the embedded judges, or take the model that ships",
+        reads=("records", "events", "pairs"),
+        writes=("learned.json",),
+        sections=("learn", "cluster"),
+        run=learn.run,
+    ),
+    Stage(
+        "adjudicate",
+        "ask the judges about the pairs",
+        reads=("records", "events", "pairs", "learned.json"),
+        writes=("verdicts",),
+        sections=("adjudicate", "decide"),
+        run=adjudicate.run,
+        watches=adjudicate.watches,
+    ),
+    Stage(
+        "decide",
+        "add up the log-odds: match, non-match or gray",
+        reads=("pairs", "link_model.json", "verdicts"),
+        writes=("decisions",),
+        sections=("adjudicate", "decide"),
+        run=decide.run,
+    ),
+    Stage(
+        "cluster",
+        "make persons of pairs",
+        reads=("records", "decisions"),
+        writes=("clusters", "cuts"),
+        sections=("cluster",),
+        run=cluster.run,
+    ),
+    Stage(
+        "golden",
+        "choose the best value of each field for each person",
+        reads=("records", "events", "clusters"),
+        writes=("golden", "golden_fields"),
+        sections=("golden",),
+        run=golden.run,
+    ),
+    Stage(
+        "publish",
+        "bring the Master Patient Index up to date",
+        reads=("records", "decisions", "clusters", "golden", "golden_fields"),
+        writes=("publish.json",),
+        sections=("index",),
+        run=publish.run,
+        watches=publish.watches,
+    ),
+    Stage(
+        "evaluate",
+        "compare with the truth, where there is one",
+        reads=("records", "slices", "pairs", "decisions", "clusters", "golden", "golden_fields"),
+        writes=("metrics.json",),
+        sections=("evaluate",),
+        run=evaluate.run,
+        watches=evaluate.watches,
+    ),
+    Stage(
+        "report",
+        "write the report",
+        reads=("records", "rejected", "pairs", "decisions", "clusters", "cuts", "golden_fields", "metrics.json"),
+        writes=("report.html",),
+        sections=("report", "evaluate"),
+        run=report.run,
+    ),
+)
