@@ -36,7 +36,7 @@ def parts_sql(pairs: str, verdicts: str, voices: Sequence[Voice], prior: float, 
     `pairs` and `verdicts` are names of relations. A judge that revises is measured against where the pair stood before
     it, so that the parts always add up to the sum.
     """
-    joins, parts = [], {part: "NULL::DOUBLE" for part in PARTS}
+    joins, parts = [], dict.fromkeys(PARTS, "NULL::DOUBLE")
     standing = f"({base_weight!r} * p.logit)"
     parts["demographics"] = f"({standing} - ({prior!r}))"
     marks = ["'splink'"]

@@ -29,9 +29,8 @@ def watches(settings: Settings) -> Mapping[str, Any]:
 
 def run(context: StageContext) -> Facts:
     con = context.connect()
-    con.execute(
-        f"CREATE TABLE standing AS SELECT left_rid, right_rid, logit FROM read_parquet({quote(context.inputs['pairs'])})"
-    )
+    pairs = quote(context.inputs["pairs"])
+    con.execute(f"CREATE TABLE standing AS SELECT left_rid, right_rid, logit FROM read_parquet({pairs})")
     con.execute(f"CREATE TABLE verdicts ({tables.VERDICTS.ddl})")
     evidence = Evidence(
         context.settings,
@@ -73,8 +72,8 @@ def _ask(con: duckdb.DuckDBPyConnection, judge: Judge, context: StageContext) ->
             con.unregister("answered")
             step.advance(len(pairs))
     con.execute(
-        f"INSERT INTO verdicts SELECT left_rid, right_rid, {quote(judge.name)}, {quote(judge.fingerprint)}, logit, status"
-        " FROM answers"
+        "INSERT INTO verdicts SELECT left_rid, right_rid, ?, ?, logit, status FROM answers",
+        [judge.name, judge.fingerprint],
     )
     combined = "a.logit" if judge.role == "revises" else "s.logit + a.logit"
     con.execute(
