@@ -28,8 +28,8 @@ class SegmentSettings(Section):
 
     split: Literal["primary_first", "random", "last_move", "moves"] = "primary_first"
     """How a person's encounters are spread over the facilities visited. primary_first: the first share in time at the
-    primary facility, the rest in turn over the others. random: each anywhere. last_move: a change of facility once, late
-    in time. moves: a further facility each time that the person moves house."""
+    primary facility, the rest in turn over the others. random: each anywhere. last_move: a change of facility once,
+    late in time. moves: a further facility each time that the person moves house."""
 
     primary_share: float = Field(default=0.60, gt=0, le=1)
     """primary_first: share of the encounters, first in time, that the primary facility has."""
@@ -47,13 +47,9 @@ class LookalikeSettings(Section):
     share: float = Field(default=0.0, ge=0, le=0.5)
     """Share of persons made to look like another person."""
 
-    kinds: dict[str, float] = {
-        "twin": 1.0,
-        "sibling": 1.0,
-        "parent_child": 1.0,
-        "household_move": 0.5,
-        "namesake": 0.5,
-    }
+    kinds: dict[str, float] = Field(
+        default={"twin": 1.0, "sibling": 1.0, "parent_child": 1.0, "household_move": 0.5, "namesake": 0.5}
+    )
     """Weight of each kind of look-alike."""
 
 
@@ -104,13 +100,13 @@ class ErrorSettings(Section):
     """When an error that was drawn can't be made (a missing value can't be misspelt). redraw: draw another, so that the
     counts hold. skip: let it go, so that the counts say how many were tried."""
 
-    families: dict[str, FamilySettings] = {}
+    families: dict[str, FamilySettings] = Field(default={})
     """Families of errors with their weights."""
 
-    missing: dict[str, float] = {}
+    missing: dict[str, float] = Field(default={})
     """Share of records on which a field was never filled in, by column."""
 
-    defaults: dict[str, float] = {}
+    defaults: dict[str, float] = Field(default={})
     """Share of records on which a desk typed its own default (UNKNOWN, 01/01/1900, 999-99-9999), by column."""
 
     truncate_at: int = Field(default=10, ge=3)
@@ -209,7 +205,8 @@ class AugmentSettings(Section):
     """Threads to use. The content does not depend on it. Default: all cores that the process may use."""
 
     memory_gib: float = Field(default_factory=lambda: round(min(memory_gib() * 0.6, 1.2), 2), gt=0.1)
-    """Memory that the database may use, in GiB; past it, work spills to disk. Default: 1.2, or 60 % of a small machine."""
+    """Memory that the database may use, in GiB; past it, work spills to disk. Default: 1.2, or 60 % of what a
+    small machine has."""
 
     population: PopulationSettings = PopulationSettings()
     segment: SegmentSettings = SegmentSettings()
@@ -219,7 +216,7 @@ class AugmentSettings(Section):
     contact: ContactSettings = ContactSettings()
     clinical: ClinicalSettings = ClinicalSettings()
 
-    facilities: dict[int, FacilitySettings] = {}
+    facilities: dict[int, FacilitySettings] = Field(default={})
     """What is particular about facility 1, 2, 3, ...; the others are as the class says."""
 
     def facility(self, number: int) -> FacilitySettings:
