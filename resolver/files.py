@@ -64,10 +64,11 @@ def write_json(path: Path, value: Any) -> None:
 
 
 @contextlib.contextmanager
-def lock(path: Path, what: str) -> Iterator[None]:
+def lock(path: Path, what: str) -> Iterator[int]:
     """Hold `path` as a lock file; a second holder is refused with the first one's pid and start.
 
     The operating system drops the lock when the process ends, however it ends, so a lock is never stale.
+    Gives the open file's descriptor: a child process that inherits it holds the lock as long as it lives.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -87,4 +88,4 @@ def lock(path: Path, what: str) -> Iterator[None]:
         file.truncate()
         file.write(f"process {os.getpid()}, started {time.strftime('%Y-%m-%d %H:%M:%S')}")
         file.flush()
-        yield
+        yield file.fileno()
