@@ -1,9 +1,9 @@
 """Random draws as SQL: a number in [0, 1) that hangs on the seed, a stream and the key of a row, and on nothing else.
 
-The twin of `augmentation.streams` for work on tables too long for Python. A draw does not depend on the order of rows, on
-threads or on what else is drawn, so a new stream (a kind of noise, a facility) leaves all others as they were. Keys come
-from MD5, which never changes; a stream is mixed in by one multiplication, which is far quicker than a second MD5. Only
-whole numbers are mixed, so machines agree to the last bit. Knows nothing of what is drawn.
+The twin of `augmentation.streams` for work on tables too long for Python. A draw does not depend on the order of rows,
+on threads or on what else is drawn, so a new stream (a kind of noise, a facility) leaves all others as they were. Keys
+come from MD5, which never changes; a stream is mixed in by one multiplication, which is far quicker than a second MD5.
+Only whole numbers are mixed, so machines agree to the last bit. Knows nothing of what is drawn.
 """
 
 from __future__ import annotations

@@ -108,7 +108,8 @@ def spelled(value: str, like: str, kind: str) -> str:
     """SQL for a TIMESTAMP as the column `like` of type `kind` spells its times, and as days where it spells days."""
     if kind != "VARCHAR":
         return f"CAST({value} AS {kind})"
-    return f"strftime({value}, CASE WHEN length({like}) > 10 THEN '%Y-%m-%dT%H:%M:%SZ' ELSE '%Y-%m-%d' END)"
+    moments, days = (f"strftime({value}, '{form}')" for form in ("%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d"))
+    return f"CASE WHEN length({like}) > 10 THEN {moments} ELSE {days} END"
 
 
 @dataclass(frozen=True)
