@@ -1,0 +1,161 @@
+"""The commands `resolver synthea` and `resolver data`: options in, one line out. What they do is in the other files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from resolver.progress import for_terminal
+
+_QUIET = click.option("--quiet", "-q", is_flag=True, help="No progress.")
+
+
+@click.group()
+def synthea() -> None:
+    """Make synthetic populations."""
+
+
+@synthea.command()
+@click.option(
+    "--population", type=click.IntRange(min=1), required=True, help="How many living persons; the dead come on top."
+)
+@click.option(
+    "--seed", type=int, required=True, help="Seed for the people, and for the clinicians unless the config says."
+)
+@click.option("--state", help="US state where they live.  [default: the config's, Massachusetts]")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="A new folder.")
+@click.option("--fhir", is_flag=True, help="Write the same people as FHIR R4 NDJSON too.")
+@click.option("--config", type=click.Path(path_type=Path), help="YAML like configs/synthea.yaml.")
+@click.option("--via", type=click.Choice(["jar", "maven", "docker"]), help="Only this way to reach Synthea.")
+@click.option("--classpath", help="Jars of Synthea, as java -cp takes them.  [default: SYNTHEA_CLASSPATH]")
+@click.option("--synthea-version", "version", help="Release of Synthea that must run.")
+@click.option("--heap-gib", type=float, help="Memory for Java, in GiB.")
+@click.option(
+    "--leave-out", multiple=True, metavar="TABLE", help="A table not to write, in place of the config's. Repeatable."
+)
+@click.option("--overwrite", is_flag=True, help="Replace another population in the folder.")
+@_QUIET
+def generate(
+    population: int,
+    seed: int,
+    state: str | None,
+    out: Path,
+    fhir: bool,
+    config: Path | None,
+    via: str | None,
+    classpath: str | None,
+    version: str | None,
+    heap_gib: float | None,
+    leave_out: tuple[str, ...],
+    overwrite: bool,
+    quiet: bool,
+) -> None:
+    """Simulate people with Synthea.
+
+    \b
+    resolver synthea generate --population 1000 --seed 7 --state Ohio --out raw
+    resolver synthea convert raw --out population
+    """
+    from synthea_runner import generate as runner
+    from synthea_runner import locate, settings, states
+
+    options = {"via": via, "classpath": classpath, "version": version, "heap_gib": heap_gib, "state": state}
+    chosen = settings.load(config, options | {"leave_out": leave_out or None})
+    if "generate.demographics.default_file" not in chosen.properties:
+        states.require(chosen.state)  # before Synthea is looked for, which may take a while
+    found = locate.find(chosen)
+    click.echo(found.describe())
+    request = runner.Request(population, seed, chosen.state, fhir)
+    outcome = runner.generate(chosen, request, found, out, for_terminal(quiet), overwrite=overwrite)
+    made = f"made in {outcome.seconds:,.0f} s" if outcome.made else "were there already"
+    click.echo(f"{outcome.persons:,} persons ({outcome.alive:,} alive, {outcome.dead:,} dead) {made}: {out}")
+
+
+@synthea.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for the population."
+)
+@click.option("--fhir", is_flag=True, help="Keep the FHIR NDJSON beside the tables.")
+@click.option("--leave-out", multiple=True, metavar="TABLE", help="A table not to convert. Repeatable.")
+@click.option("--overwrite", is_flag=True, help="Replace another population in the folder.")
+@click.option("--memory-gib", type=click.FloatRange(min=0.5), default=2.0, show_default=True, help="Memory to use.")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads to use.  [default: all cores]")
+@_QUIET
+def convert(
+    folder: Path,
+    out: Path,
+    fhir: bool,
+    leave_out: tuple[str, ...],
+    overwrite: bool,
+    memory_gib: float,
+    threads: int | None,
+    quiet: bool,
+) -> None:
+    """Turn Synthea's CSV tables in FOLDER into typed Parquet."""
+    from synthea_runner.convert import convert as run
+
+    made = run(
+        folder,
+        out,
+        for_terminal(quiet),
+        fhir=fhir,
+        leave_out=frozenset(leave_out),
+        overwrite=overwrite,
+        memory_gib=memory_gib,
+        threads=threads,
+    )
+    rows = sum(facts.rows for facts in made.tables.values())
+    kept = f" and {len(made.fhir)} FHIR files" if made.fhir else ""
+    persons = made.tables["patients"].rows
+    click.echo(f"{persons:,} persons, {rows:,} rows in {len(made.tables)} tables{kept}: {out} ({made.content[:12]})")
+
+
+@click.group()
+def data() -> None:
+    """Pin data sets and check that they did not change."""
+
+
+_PINS = click.option(
+    "--file",
+    "pins",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("data-pins.json"),
+    show_default=True,
+    help="Where the pins are kept.",
+)
+
+
+@data.command()
+@click.argument("name")
+@click.argument("path", type=click.Path(path_type=Path))
+@_PINS
+@_QUIET
+def pin(name: str, path: Path, pins: Path, quiet: bool) -> None:
+    """Note under NAME what is in the folder PATH."""
+    from synthea_runner import pins as keeper
+
+    facts = keeper.pin(name, path, pins, for_terminal(quiet))
+    click.echo(f"{name}: {len(facts)} tables, {sum(table.rows for table in facts.values()):,} rows pinned in {pins}")
+
+
+@data.command()
+@click.argument("name", required=False)
+@_PINS
+@_QUIET
+def verify(name: str | None, pins: Path, quiet: bool) -> None:
+    """Check NAME, or all that is pinned."""
+    from resolver.errors import DamagedError
+    from synthea_runner import pins as keeper
+
+    faults = []
+    for each in [name] if name else list(keeper.read(pins)):
+        try:
+            tables = keeper.verify(each, pins, for_terminal(quiet))
+        except DamagedError as error:
+            faults.append(str(error))
+        else:
+            click.echo(f"{each}: {tables} tables as pinned")
+    if faults:
+        raise DamagedError("\n".join(faults))

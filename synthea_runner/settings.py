@@ -1,0 +1,139 @@
+"""What a person may choose about a population, and how configs/synthea.yaml is read.
+
+The defaults here are those of configs/synthea.yaml, so that a population can be made without a config.
+Knows nothing about how Synthea is found or run.
+"""
+
+from __future__ import annotations
+
+import datetime
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+
+from resolver.errors import SettingsError, UsageError
+from resolver.settings.base import Section
+from synthea_runner.layout import LAYOUT
+
+# Properties that the runner sets itself: another value would break what it reads, or contradict an option.
+RESERVED = {
+    "exporter.baseDirectory": "--out",
+    "exporter.csv.export": "always on",
+    "exporter.csv.append_mode": "always off",
+    "exporter.csv.folder_per_run": "always off",
+    "exporter.csv.included_files": "leave_out",
+    "exporter.csv.excluded_files": "leave_out",
+    "exporter.metadata.export": "always on",
+    "exporter.fhir.export": "--fhir",
+    "exporter.fhir.bulk_data": "--fhir",
+    "exporter.hospital.fhir.export": "--fhir",
+    "exporter.practitioner.fhir.export": "--fhir",
+    "exporter.years_of_history": "years_of_history",
+    "generate.log_patients.detail": "always simple; progress is read from it",
+    "generate.thread_pool_size": "threads",
+}
+
+NEEDED_TABLES = ("patients", "encounters", "organizations", "providers")
+
+
+class SyntheaSettings(Section):
+    version: str = "3.3.0"
+    """Release of Synthea. Another one makes other people from the same seed, so it is refused."""
+
+    via: Literal["jar", "maven", "docker"] | None = None
+    """How Synthea is reached. Default: a class path if there is one, then Maven, then Docker."""
+
+    classpath: str | None = None
+    """Jars of Synthea and its libraries, as java -cp takes them. Default: the variable SYNTHEA_CLASSPATH."""
+
+    image: str = "resolver-synthea"
+    """Name of the Docker image; its tag is the version."""
+
+    state: str = "Massachusetts"
+    """US state where the people live."""
+
+    reference_date: datetime.date = datetime.date(2026, 1, 1)
+    """Day from which ages are counted. Fixed, or one seed would give other people every day."""
+
+    end_date: datetime.date = datetime.date(2026, 1, 1)
+    """Day on which the simulation ends."""
+
+    clinician_seed: int | None = None
+    """Seed for the clinicians. Default: the seed for the people."""
+
+    years_of_history: int = Field(default=10, ge=0)
+    """Years of history that are kept; 0 keeps all."""
+
+    heap_gib: float = Field(default=4.0, ge=0.25)
+    """Memory for Java, in GiB."""
+
+    threads: int = Field(default=0, ge=0)
+    """Threads of Synthea; 0 means all cores. With more than one, the ids in claims_transactions and its transfers
+    differ from run to run; all other tables hold the same rows."""
+
+    modules: tuple[str, ...] = ()
+    """Disease modules to simulate, by file name, * allowed (such as diabetes*). Default: all."""
+
+    leave_out: tuple[str, ...] = ("patient_expenses",)
+    """Tables that are not written. claims and claims_transactions are more than half of a population."""
+
+    properties: dict[str, str | bool | int | float] = {"generate.append_numbers_to_person_names": False}
+    """Any further property of Synthea, as in its synthea.properties."""
+
+    @field_validator("leave_out")
+    @classmethod
+    def _known_tables(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for table in value:
+            if table in NEEDED_TABLES:
+                raise ValueError(f"{table} can't be left out: nothing can be done without it")
+            if table not in LAYOUT:
+                near = difflib.get_close_matches(table, LAYOUT, n=1)
+                raise ValueError(f"no table {table}" + (f"; did you mean {near[0]}?" if near else ""))
+        return value
+
+    @field_validator("properties")
+    @classmethod
+    def _not_reserved(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name in value:
+            if name in RESERVED:
+                raise ValueError(f"{name} is set by the runner ({RESERVED[name]})")
+        return value
+
+
+def load(path: Path | None, overrides: dict[str, Any]) -> SyntheaSettings:
+    """Settings of a config, or the defaults where there is none; `overrides` are options that were given."""
+    content: dict[str, Any] = {} if path is None else _read(path)
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return SyntheaSettings.model_validate(content | given)
+    except ValidationError as error:
+        raise SettingsError(str(path or "The command"), [_fault(fault) for fault in error.errors()]) from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        raise UsageError(f"There is no config {path}.", do="Leave --config out to use the defaults.") from None
+    except (OSError, UnicodeDecodeError):
+        raise UsageError(f"{path} can't be read.", do="Check its permissions, and that it is UTF-8 text.") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise SettingsError(f"{path}{where}", [f"not valid YAML: {getattr(error, 'problem', error)}"]) from None
+    if not isinstance(content, dict):
+        raise SettingsError(str(path), ["it must hold keys such as state:, not a single value"])
+    return content
+
+
+def _fault(fault: Any) -> str:
+    where = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        known = sorted(SyntheaSettings.model_fields)
+        near = difflib.get_close_matches(where, known, n=1)
+        return f"{where}: unknown key; " + (f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}")
+    return f"{where}: {fault['msg'].removeprefix('Value error, ')}"
