@@ -32,7 +32,7 @@ def synthea() -> None:
 @click.option("--synthea-version", "version", help="Release of Synthea that must run.")
 @click.option("--heap-gib", type=float, help="Memory for Java, in GiB.")
 @click.option(
-    "--leave-out", multiple=True, metavar="TABLE", help="A table not to write, in place of the config's. Repeatable."
+    "--leave-out", multiple=True, metavar="TABLE", help="A table not to write, besides those of the config. Repeatable."
 )
 @click.option("--overwrite", is_flag=True, help="Replace another population in the folder.")
 @_QUIET
@@ -61,7 +61,7 @@ def generate(
     from synthea_runner import locate, settings, states
 
     options = {"via": via, "classpath": classpath, "version": version, "heap_gib": heap_gib, "state": state}
-    chosen = settings.load(config, options | {"leave_out": leave_out or None})
+    chosen = settings.load(config, options, leave_out=leave_out)
     if "generate.demographics.default_file" not in chosen.properties:
         states.require(chosen.state)  # before Synthea is looked for, which may take a while
     found = locate.find(chosen)

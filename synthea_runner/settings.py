@@ -79,7 +79,7 @@ class SyntheaSettings(Section):
     leave_out: tuple[str, ...] = ("patient_expenses",)
     """Tables that are not written. claims and claims_transactions are more than half of a population."""
 
-    properties: dict[str, str | bool | int | float] = {"generate.append_numbers_to_person_names": False}
+    properties: dict[str, str | bool | int | float] = Field(default={"generate.append_numbers_to_person_names": False})
     """Any further property of Synthea, as in its synthea.properties."""
 
     @field_validator("leave_out")
@@ -91,7 +91,7 @@ class SyntheaSettings(Section):
             if table not in LAYOUT:
                 near = difflib.get_close_matches(table, LAYOUT, n=1)
                 raise ValueError(f"no table {table}" + (f"; did you mean {near[0]}?" if near else ""))
-        return value
+        return tuple(sorted(set(value)))
 
     @field_validator("properties")
     @classmethod
@@ -102,12 +102,16 @@ class SyntheaSettings(Section):
         return value
 
 
-def load(path: Path | None, overrides: dict[str, Any]) -> SyntheaSettings:
-    """Settings of a config, or the defaults where there is none; `overrides` are options that were given."""
+def load(path: Path | None, overrides: dict[str, Any], *, leave_out: tuple[str, ...] = ()) -> SyntheaSettings:
+    """Settings of a config, or the defaults where there is none. `overrides` are options that were given, `leave_out`
+    tables to leave out besides those of the config."""
     content: dict[str, Any] = {} if path is None else _read(path)
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
-        return SyntheaSettings.model_validate(content | given)
+        chosen = SyntheaSettings.model_validate(content | given)
+        if not leave_out:
+            return chosen
+        return SyntheaSettings.model_validate(content | given | {"leave_out": (*chosen.leave_out, *leave_out)})
     except ValidationError as error:
         raise SettingsError(str(path or "The command"), [_fault(fault) for fault in error.errors()]) from None
 
