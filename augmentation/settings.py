@@ -120,7 +120,7 @@ class ErrorSettings(Section):
 
 
 class ContactSettings(Section):
-    on: bool = False
+    enabled: bool = False
     """Whether patients have the columns PHONE, EMAIL and MEMBER_ID."""
 
     phone: float = Field(default=0.95, ge=0, le=1)
@@ -142,13 +142,13 @@ class ContactSettings(Section):
     """Share of persons in a household of two or more who are on the household's insurance: one number, own suffix."""
 
     changed_phone: float = Field(default=0.15, ge=0, le=1)
-    """Share of records of a person's later facilities with another number than the earlier one (a move)."""
+    """Share of records with another number than the person has now: from before a move, say."""
 
     changed_email: float = Field(default=0.08, ge=0, le=1)
-    """The same for e-mail addresses (a job)."""
+    """The same for e-mail addresses."""
 
     changed_member_id: float = Field(default=0.30, ge=0, le=1)
-    """The same for member numbers (a job, a new payer)."""
+    """The same for member numbers: from before a change of job or payer."""
 
 
 class ClinicalSettings(Section):

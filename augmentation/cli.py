@@ -1,0 +1,106 @@
+"""resolver augment: a clean population in, a hard, labelled test bed out.
+
+Knows nothing of how the steps work; each command reads settings, calls one function and shows what it counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from resolver.errors import UsageError
+
+if TYPE_CHECKING:
+    from augmentation.settings import AugmentSettings
+    from augmentation.summary import Summary
+
+Command = Callable[..., Any]
+
+
+@click.group()
+def augment() -> None:
+    """Make a hard, labelled test bed from a population.
+
+    CONFIG is a YAML file or the name of a preset: realistic, hard, clinfuse or starved.
+
+    \b
+    resolver augment all realistic --population POP --out BED
+    resolver augment people --records 1000000 --out BED
+    """
+
+
+def _common(command: Command) -> Command:
+    """Options that all commands share."""
+    options = (
+        click.option("--seed", type=int, help="Seed of everything that draws at random. Goes before the config."),
+        click.option("--threads", type=click.IntRange(min=1), help="Threads to use. Default: all cores."),
+        click.option(
+            "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting: section.key=value."
+        ),
+        click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON and nothing else."),
+        click.option("--quiet", is_flag=True, help="No progress."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+_population = click.option(
+    "--population", type=click.Path(file_okay=False, path_type=Path), help="Folder with the clean population."
+)
+_out = click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the test bed.")
+
+
+def _settings(config: str, overrides: tuple[str, ...], given: dict[str, Any]) -> AugmentSettings:
+    from augmentation.presets import load
+
+    return load(config, (*overrides, *(f"{name}={value}" for name, value in given.items() if value is not None)))
+
+
+def _folder(path: Path | None, option: str) -> Path:
+    if path is None:
+        raise UsageError(
+            f"There is no folder to {'read' if option == '--population' else 'write'}.", do=f"Say {option} DIR."
+        )
+    return path
+
+
+def _show(summary: Summary, as_json: bool) -> None:
+    if as_json:
+        import json
+
+        click.echo(json.dumps(summary.as_dict(), indent=2))
+        return
+    from rich.console import Console
+
+    Console().print(summary.table())
+
+
+@augment.command()
+@click.option("--records", type=click.IntRange(min=1), required=True, help="How many records to make.")
+@click.option("--config", default="realistic", show_default=True, help="A YAML file or the name of a preset.")
+@_out
+@_common
+def people(
+    records: int,
+    config: str,
+    out: Path | None,
+    seed: int | None,
+    threads: int | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Make demographic records of people at any size, without Synthea.
+
+    Writes OUT/facility_N/patients.parquet, OUT/truth/ and OUT/summary.json. For speed and scale: there are no clinical
+    events, and names are real-looking rather than real.
+    """
+    from augmentation.people.write import people as write
+    from resolver.progress import for_terminal
+
+    settings = _settings(config, overrides, {"seed": seed, "threads": threads})
+    _show(write(records, _folder(out or settings.out, "--out"), settings, for_terminal(quiet or as_json)), as_json)

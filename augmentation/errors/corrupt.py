@@ -1,0 +1,166 @@
+"""Makes errors on records held as columns, and writes down each change: row, step, field, kind, before, after.
+
+What is written down is the difference that a kind made, found by comparing; a kind can neither hide a change nor claim
+one. Knows nothing of files or of how the records came to be.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from augmentation.errors import FIELDS, NAMES
+from augmentation.errors.choose import Rows, Target, counts, draw, plan, target
+from augmentation.errors.record import Record, World
+from augmentation.errors.spelling import like
+from augmentation.settings import AugmentSettings
+from augmentation.streams import Floats, Stream, Words, key, mix, uniform
+
+Column = list[str | None]
+Columns = dict[str, Column]
+
+_STYLED = (*NAMES, "ADDRESS", "CITY")
+_EXTRA_ATTEMPTS = 60  # for a record on which little can go wrong, before the rest of its errors is let go
+_CONTACT = (
+    ("PHONE", "phone_changed", "changed_phone"),
+    ("EMAIL", "email_changed", "changed_email"),
+    ("MEMBER_ID", "member_changed", "changed_member_id"),
+)
+
+
+@dataclasses.dataclass
+class Changes:
+    """All changes made, in the order in which they were made to each record."""
+
+    row: list[int] = dataclasses.field(default_factory=list)
+    step: list[int] = dataclasses.field(default_factory=list)
+    field: list[str] = dataclasses.field(default_factory=list)
+    kind: list[str] = dataclasses.field(default_factory=list)
+    before: list[str | None] = dataclasses.field(default_factory=list)
+    after: list[str | None] = dataclasses.field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+def styled(columns: Columns, facility: npt.NDArray[np.int64], settings: AugmentSettings) -> Columns:
+    """The columns that errors may touch, in the facilities' house styles; the lists are new."""
+    own = {name: list(columns[name]) for name in FIELDS if name in columns}
+    for number in np.unique(facility):
+        case = settings.facility(int(number)).case
+        if case == "as_is":
+            continue
+        write: Callable[[str], str] = str.upper if case == "upper" else (lambda value: like("Aa", value))
+        rows = np.flatnonzero(facility == number).tolist()
+        for name in _STYLED:
+            values = own.get(name)
+            if values is None:
+                continue
+            for row in rows:
+                value = values[row]
+                if value is not None:
+                    values[row] = write(value)
+    return own
+
+
+def corrupt(
+    columns: Columns,
+    keys: Words,
+    facility: npt.NDArray[np.int64],
+    person_of: Sequence[int],
+    world: World,
+    settings: AugmentSettings,
+) -> Changes:
+    """Change `columns` (see `styled`) in place and return what changed.
+
+    `keys` are the records' own (streams.keys_of), `person_of` their persons' positions in `world`.
+    """
+    errors = settings.errors
+    worker = _Worker(columns, keys, person_of, world)
+    of_errors, of_missing = _factors(facility, settings)
+    for name, share in errors.missing.items():
+        worker.strike(target("missing", name), share * of_missing, 0)
+    for name, share in errors.defaults.items():
+        worker.strike(target("default", name), share * of_missing, 1)
+    for name, kind, share_name in _CONTACT:
+        worker.strike(target(kind, name), getattr(settings.contact, share_name) + 0 * of_errors, 2)
+
+    families = plan(errors, columns.keys())
+    left = counts(errors.counts, keys, of_errors)
+    if not families or not len(left):
+        return worker.changes
+    skip = errors.not_applicable == "skip"
+    attempts = int(left.max()) + (0 if skip else _EXTRA_ATTEMPTS)
+    active = np.flatnonzero(left > 0)
+    for attempt in range(attempts):
+        if not len(active):
+            break
+        for one, rows in draw(families, keys, active, attempt):
+            made = worker.apply(one, rows, attempt + 3)
+            left[rows] -= 1 if skip else made
+        active = active[left[active] > 0]
+    return worker.changes
+
+
+def _factors(facility: npt.NDArray[np.int64], settings: AugmentSettings) -> tuple[Floats, Floats]:
+    of_errors: Floats = np.ones(len(facility))
+    of_missing: Floats = np.ones(len(facility))
+    for number, own in settings.facilities.items():
+        of_errors[facility == number] = own.errors
+        of_missing[facility == number] = own.missing
+    return of_errors, of_missing
+
+
+class _Worker:
+    def __init__(self, columns: Columns, keys: Words, person_of: Sequence[int], world: World) -> None:
+        self.columns, self.keys = columns, keys
+        self.clean = {name: list(values) for name, values in columns.items()}
+        self.record = Record(columns, person_of, world)
+        self.changes = Changes()
+
+    def strike(self, one: Target, share: Floats, step: int) -> None:
+        """Make one error on the given share of all records."""
+        if one.field in self.columns:
+            self.apply(one, np.flatnonzero(uniform(self.keys, one.key, key("share")) < share), step)
+
+    def apply(self, one: Target, rows: Rows, step: int) -> npt.NDArray[np.int64]:
+        """Make an error on rows where it can be made; 1 for each row where it was, else 0."""
+        made = np.zeros(len(rows), dtype=np.int64)
+        states = mix(self.keys[rows], one.key, key("change"), step).tolist()
+        record, change, field = self.record, one.kind.change, one.field
+        for place, row in enumerate(rows.tolist()):
+            record.row = row
+            found = change(record, field, Stream(states[place]))
+            if found is None:
+                continue
+            if isinstance(found, str):
+                made[place] = self._put(row, step, one, ((field, found),))
+            else:
+                made[place] = self._put(row, step, one, tuple(found.items()))
+        return made
+
+    def _put(self, row: int, step: int, one: Target, found: tuple[tuple[str, str | None], ...]) -> bool:
+        """Put new values in place and note them. An error that would undo an earlier one is not made."""
+        changed = []
+        for name, value in found:
+            column = self.columns.get(name)
+            if column is None:
+                return False
+            new = value or None
+            if new != column[row]:
+                if new == self.clean[name][row]:
+                    return False
+                changed.append((name, column, new))
+        changes = self.changes
+        for name, column, new in changed:
+            changes.row.append(row)
+            changes.step.append(step)
+            changes.field.append(name)
+            changes.kind.append(one.kind.name)
+            changes.before.append(column[row])
+            changes.after.append(new)
+            column[row] = new
+        return bool(changed)

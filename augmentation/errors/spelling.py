@@ -1,0 +1,134 @@
+"""Misspellings: slips on a keyboard, letters misread from paper, names written as they sound.
+
+Each works on one value and keeps its case. Knows nothing of which names exist.
+"""
+
+from __future__ import annotations
+
+import re
+
+from augmentation.errors import NAMES, register_value
+from augmentation.streams import Stream
+
+_ROWS = ("QWERTYUIOP", "ASDFGHJKL", "ZXCVBNM")
+
+
+def _neighbours() -> dict[str, str]:
+    """For each letter the keys around it on a QWERTY keyboard, whose rows are shifted by half a key."""
+    at = {letter: (row, column + row / 2) for row, keys in enumerate(_ROWS) for column, letter in enumerate(keys)}
+    return {
+        one: "".join(
+            other
+            for other, (row, column) in at.items()
+            if other != one and abs(row - at[one][0]) <= 1 and abs(column - at[one][1]) <= 1
+        )
+        for one in at
+    }
+
+
+_NEAR = _neighbours()
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_LENGTHS = (1, 1, 1, 1, 1, 1, 1, 2, 2, 3)  # most slips are of one letter
+
+# Shapes that are misread from handwriting, faxes and bad scans. Each is read both ways.
+_MISREAD = (
+    *(("RN", "M"), ("CL", "D"), ("VV", "W"), ("NN", "M"), ("LI", "U"), ("IL", "U")),
+    *(("I", "L"), ("O", "Q"), ("U", "V"), ("C", "E"), ("H", "N"), ("B", "R"), ("D", "O"), ("P", "R"), ("G", "C")),
+    *(("S", "5"), ("O", "0"), ("I", "1"), ("B", "8"), ("Z", "2"), ("F", "E"), ("K", "X"), ("V", "Y"), ("T", "I")),
+)
+
+# Spellings of one sound, each heard both ways.
+_SOUNDS = (
+    *(("PH", "F"), ("CK", "K"), ("C", "K"), ("QU", "KW"), ("X", "KS"), ("Z", "S"), ("SCH", "SH"), ("TH", "T")),
+    *(("Y", "I"), ("IE", "Y"), ("EE", "EA"), ("EY", "IE"), ("AI", "AY"), ("EI", "IE"), ("OU", "OO"), ("AU", "AW")),
+    *(("OE", "O"), ("OUGH", "OW"), ("EAU", "O"), ("GH", "G"), ("KN", "N"), ("WR", "R"), ("WH", "W"), ("MC", "MAC")),
+    *(("SEN", "SON"), ("MANN", "MAN"), ("ER", "OR"), ("EL", "LE"), ("ANNE", "ANN"), ("INE", "EEN"), ("A", "AH")),
+    *(("LL", "L"), ("NN", "N"), ("TT", "T"), ("SS", "S"), ("RR", "R"), ("MM", "M"), ("PP", "P"), ("FF", "F")),
+    *(("DGE", "GE"), ("J", "G"), ("V", "W"), ("SZ", "S"), ("CZ", "CH"), ("TZ", "Z"), ("DT", "T"), ("E", "")),
+)
+
+
+def as_in(model: str, letters: str) -> str:
+    """Upper-case letters in the case of what they replace."""
+    return letters if model.isupper() else letters.lower()
+
+
+def like(model: str, text: str) -> str:
+    """Text in the case of a model: all upper, all lower or as names are written."""
+    if model.isupper():
+        return text.upper()
+    if model.islower():
+        return text.lower()
+    return re.sub(r"[^\W\d_]+('[^\W\d_]+)?", lambda word: word[0][:1].upper() + word[0][1:].lower(), text)
+
+
+def _letters(text: str) -> list[int]:
+    return [place for place, character in enumerate(text) if character.isalpha()]
+
+
+@register_value("keyboard", *NAMES, "CITY", "ADDRESS", "EMAIL")
+def keyboard(value: str, stream: Stream) -> str | None:
+    """One to three slips: a neighbouring key, two keys in the wrong order, a key left out or struck twice."""
+    for _ in range(stream.pick(_LENGTHS)):
+        places = _letters(value)
+        if len(places) < 2:
+            return None
+        place = stream.pick(places)
+        letter, way = value[place], stream.below(20)
+        if way < 11:
+            near = stream.pick(_NEAR.get(letter.upper(), _LETTERS))
+            value = value[:place] + as_in(letter, near) + value[place + 1 :]
+        elif way < 15:
+            after = min(place + 1, len(value) - 1)
+            place = after - 1
+            value = value[:place] + value[after] + value[place] + value[after + 1 :]
+        elif way < 18:
+            value = value[:place] + value[place + 1 :]
+        else:
+            value = value[:place] + letter + value[place:]
+    return value
+
+
+@register_value("letters", *NAMES)
+def letters(value: str, stream: Stream) -> str | None:
+    """One to three letters replaced by any others: a name that nobody could read or hear."""
+    places = _letters(value)
+    for _ in range(min(1 + stream.below(3), len(places))):
+        place = stream.pick(places)
+        value = value[:place] + as_in(value[place], stream.pick(_LETTERS)) + value[place + 1 :]
+    return value
+
+
+def _exchange(value: str, pairs: tuple[tuple[str, str], ...], stream: Stream) -> str | None:
+    """One of the exchanges that the value allows, drawn alike among all of its places."""
+    upper = value.upper()
+    if len(upper) != len(value):
+        return None
+    found = []
+    for left, right in pairs:
+        for old, new in ((left, right), (right, left)):
+            place = upper.find(old) if old else -1
+            while place >= 0:
+                if not (upper.startswith(new, place) and len(new) > len(old)):
+                    found.append((place, old, new))
+                place = upper.find(old, place + 1)
+    if not found:
+        return None
+    place, old, new = stream.pick(found)
+    changed = value[:place] + as_in(value[place : place + len(old)], new) + value[place + len(old) :]
+    return like(value, changed) if place == 0 else changed
+
+
+@register_value("misread", *NAMES, "CITY", "ADDRESS")
+def misread(value: str, stream: Stream) -> str | None:
+    """One to three shapes misread, as from a scan."""
+    changed: str | None = value
+    for _ in range(stream.pick(_LENGTHS)):
+        changed = _exchange(changed, _MISREAD, stream) if changed else None
+    return changed
+
+
+@register_value("misheard", *NAMES, "CITY")
+def misheard(value: str, stream: Stream) -> str | None:
+    """Written as it sounds."""
+    return _exchange(value, _SOUNDS, stream)

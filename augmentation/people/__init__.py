@@ -1,0 +1,1 @@
+"""Registration records at any size, without clinical events and without Synthea: for speed and scale."""
