@@ -41,11 +41,11 @@ def normal(row_key: str, seed: int, stream: str) -> str:
     return f"(({parts} - 131070) / 37837.2)"
 
 
-def identifier(row_key: str, seed: int, stream: str) -> str:
-    """SQL for an id in the form of a UUID that gives nothing away about the row."""
-    digest = f"md5(concat('{streams.key(seed, stream)}:', CAST({row_key} AS VARCHAR)))"
-    places = ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
-    return "concat_ws('-', " + ", ".join(f"substr({digest}, {at}, {length})" for at, length in places) + ")"
+def identifier(seed: int, stream: str, *columns: str) -> str:
+    """SQL for an id in the form of a UUID that gives nothing away about the values it is made of."""
+    return (
+        f"CAST(CAST(md5(concat_ws(chr(31), '{streams.key(seed, stream)}', {', '.join(columns)})) AS UUID) AS VARCHAR)"
+    )
 
 
 def uniform_of(seed: int, stream: str, *values: object) -> float:

@@ -112,8 +112,9 @@ def _moves(settings: SegmentSettings, seed: int) -> str:
             FROM (
                 SELECT *, row_number() OVER (PARTITION BY person ORDER BY n = 1, race, n) AS place FROM (
                     SELECT *, -ln(1 - {draws.uniform("k", seed, "move")})
-                        / (1 + epoch(came) - lag(epoch(came), 1, epoch(came)) OVER (PARTITION BY person ORDER BY n)) AS race
-                    FROM (SELECT *, {draws.key("encounter")} AS k FROM seen JOIN wanted USING (person)))))"""
+                        / (1 + epoch(came) - lag(epoch(came), 1, epoch(came)) OVER years) AS race
+                    FROM (SELECT *, {draws.key("encounter")} AS k FROM seen JOIN wanted USING (person))
+                    WINDOW years AS (PARTITION BY person ORDER BY n))))"""
 
 
 def _last_move(settings: SegmentSettings, seed: int) -> str:
@@ -139,7 +140,7 @@ def _registrations(
         f"WHEN {facility} THEN {duplicate_rate(duplicates, facility, seed)!r}"
         for facility in range(1, settings.facilities + 1)
     )
-    record = draws.identifier(draws.key("person", "facility", "registration"), seed, "record")
+    record = draws.identifier(seed, "record", "person", "facility", "registration")
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE visits AS
         SELECT encounter, person, came, facility, {record} AS record_id, registration FROM (
