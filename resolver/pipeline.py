@@ -36,7 +36,7 @@ STAGES: tuple[Stage, ...] = (
         "link",
         "propose candidate pairs and score them with Splink",
         reads=("records", "events"),
-        writes=("pairs", "link_model.json"),
+        writes=("pairs", "link_model.json", "link_tf.parquet"),
         sections=("link",),
         run=link.run,
     ),

@@ -1,0 +1,308 @@
+"""The stage from top to bottom: read, train or take a model, plan the blocking, propose pairs, score them, write.
+
+Also the two things that other commands ask of it: what blocking would do (`plan`), and one pair's score taken apart
+(`score_pairs`). Knows nothing of what becomes of the pairs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from resolver import database, tables
+from resolver.database import quote
+from resolver.link import blocking, clinical, fields, incremental, model, planner, rules, splinking, training
+from resolver.link.blocking import Blocked
+from resolver.link.comparisons import COMPARISONS
+from resolver.link.model import LinkModel
+from resolver.link.scoring import PairScore, Scorer, score_all, take_apart
+from resolver.settings import Settings
+from resolver.stage import Facts, StageContext
+
+OUTGROWN = 1.5  # times the records that a plan was made for, from which on it is made anew
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What blocking does with these records."""
+
+    records: int
+    rules: tuple[dict[str, Any], ...]  # per rule: number, name, cap, pairs, hubs and more
+    candidates_per_record: float  # expected; pairs that several rules propose counted once
+    unreached: int  # records that no rule pairs with another
+    expected_missed: float  # share of the matches that some rule of the catalogue would find and the plan does not
+    model: str  # trained or prior
+
+
+@dataclass
+class _Read:
+    records: int
+    counts: Mapping[str, int]
+    crowded: int
+    clinical: bool
+
+
+def run(context: StageContext) -> Facts:
+    with splinking.guarded("linking records"), context.connect() as con:
+        return _run(context, con)
+
+
+def _run(context: StageContext, con: duckdb.DuckDBPyConnection) -> Facts:
+    settings = context.settings
+    given, reuse = _given(context)
+    base = incremental.read(con, context.base, given) if given and reuse else None
+    read = _read(con, context.inputs["records"], context.inputs["events"])
+    con.execute(f"CREATE VIEW records_now AS FROM read_parquet({quote(context.inputs['records'])})")
+    notes: list[str] = []
+    if given and reuse and given.kind == "prior" and read.records >= training.ENOUGH_RECORDS:
+        notes.append("the model of the last run was not trained; one is trained now")
+        given, base = None, None
+    if given:
+        where = settings.link.model or context.base["link_model.json"]
+        fields.read_frequencies(con, model.frequencies_beside(where))
+    else:
+        fields.count_frequencies(con)
+    used, scorer, planned_now = _model(con, settings, read, given, context, notes)
+    if base and given and (planned_now or used.floor < given.floor):
+        notes.append("the rules or the floor changed, so all pairs are scored again")
+        base = None
+    with context.progress.step("Counting blocks", len(used.rules), "rules"):
+        blocked = blocking.blocks(con, used.rules, used.max_block)
+    crowd = "SELECT least(rid, first) AS join_key_l, greatest(rid, first) AS join_key_r, 0::SMALLINT AS match_key FROM crowd"
+    proposals = [(crowd, read.crowded * fields.COPIES)] if read.crowded else []
+    carried = 0
+    if base:
+        proposals += incremental.proposals(con, base, blocked)
+        carried = incremental.carry(con, base, blocked, used.floor)
+    else:
+        proposals += [(blocking.joined(one.number), one.pairs) for one in blocked if one.pairs]
+    parts, scored = _score(context, con, scorer, proposals, read.records, used.floor)
+    kept = _write(context, con, parts, bool(base))
+    used.save(context.outputs["link_model.json"])
+    context.write(
+        con, f"SELECT field, value, frequency FROM {fields.FREQUENCIES} ORDER BY field, value", model.FREQUENCIES_FILE
+    )
+    return _facts(con, read, used, blocked, scored, kept, carried, notes)
+
+
+def _given(context: StageContext) -> tuple[LinkModel | None, bool]:
+    """The model to use, and whether it is that of the published run that this one adds to."""
+    base = context.base
+    published = model.load(base["link_model.json"]) if incremental.complete(base) else None
+    if context.settings.link.model is None:
+        return published, published is not None
+    chosen = model.load(context.settings.link.model)
+    return chosen, published is not None and published.fingerprint == chosen.fingerprint
+
+
+def _read(con: duckdb.DuckDBPyConnection, records: Path, events: Path | None) -> _Read:
+    """Make the tables that blocking reads."""
+    fields.prepare(con, records)
+    crowded = fields.set_crowds_apart(con)
+    has_clinical = events is not None and clinical.prepare(con, events)
+    rules.prepare(con, has_clinical)
+    row = con.execute("SELECT count(*) FROM fields").fetchone()
+    return _Read(int(row[0]) if row else 0, fields.filled(con), crowded, has_clinical)
+
+
+def _model(
+    con: duckdb.DuckDBPyConnection,
+    settings: Settings,
+    read: _Read,
+    given: LinkModel | None,
+    context: StageContext | None,
+    notes: list[str],
+) -> tuple[LinkModel, Scorer, bool]:
+    """The model to score with; trained and planned where none was given, planned anew where the plan is outgrown."""
+    link = settings.link
+    if given is None:
+        rarest = fields.rarest(read.counts)
+        fields.compared(con, rarest)
+        trained = training.train(con, read.counts, read.records, settings.run.seed)
+        made = LinkModel(
+            kind=trained.kind,
+            records=read.records,
+            probability=trained.probability,
+            weights=trained.weights,
+            comparisons=tuple(trained.comparisons),
+            left_out=tuple(c.name for c in COMPARISONS if c.name not in trained.comparisons),
+            rarest=rarest,
+            rules=(),
+            max_block=link.max_block,
+            clinical=read.clinical,
+            floor=link.floor_logit,
+            training=trained.facts | {"seed": settings.run.seed, "filled": dict(read.counts)},
+        )
+    else:
+        made = dataclasses.replace(given, floor=link.floor_logit)
+        fields.compared(con, made.rarest)
+        unknown = [
+            c.name
+            for c in COMPARISONS
+            if c.name in made.left_out and any(read.counts[column] > 1 for column in c.columns)
+        ]
+        if unknown:
+            notes.append(f"the model does not know {', '.join(unknown)}, which is filled now: train anew to use it")
+    scorer = Scorer(con, made.settings)
+    if made.rules and made.records * OUTGROWN >= read.records and (read.clinical or not made.clinical):
+        return made, scorer, False
+    if made.rules:
+        notes.append("blocking is planned anew: the records have outgrown the model's plan")
+    if scorer.empty or read.records < 2:
+        return made, scorer, True
+    planned = planner.plan(
+        con,
+        read.records - read.crowded,
+        link.max_candidates_per_record,
+        link.max_block,
+        settings.run.seed,
+        scorer.for_plan,
+        read.clinical,
+    )
+    made = dataclasses.replace(
+        made,
+        rules=planned.rules,
+        records=read.records,
+        max_block=link.max_block,
+        clinical=read.clinical,
+        training=dict(made.training)
+        | {
+            "plan": {
+                "candidates_per_record": round(planned.candidates_per_record, 3),
+                "matches_per_record": round(planned.matches_per_record, 4),
+                "missed_share": round(planned.missed, 6),
+            }
+        },
+    )
+    return made, scorer, True
+
+
+def _score(
+    context: StageContext,
+    con: duckdb.DuckDBPyConnection,
+    scorer: Scorer,
+    proposals: list[tuple[str, int]],
+    records: int,
+    floor: float,
+) -> tuple[list[Path], int]:
+    if scorer.empty or not proposals:
+        return [], 0
+    chunks = blocking.candidates(con, proposals, records, context.scratch, context.progress)
+    with context.progress.step("Scoring pairs", sum(count for _, count in proposals), "pairs") as step:
+        return score_all(scorer, chunks, floor, context.scratch, step)
+
+
+def _write(context: StageContext, con: duckdb.DuckDBPyConnection, parts: list[Path], merge: bool) -> int:
+    """Write `pairs`; with carried pairs, which may come in both ways, merged."""
+    listed = ", ".join(quote(path) for path in parts)
+    source = (
+        f"read_parquet([{listed}])"
+        if parts
+        else "(SELECT 0 AS left_rid, 0 AS right_rid, 0 AS rule, 0 AS logit LIMIT 0)"
+    )
+    if merge:
+        source = f"""(
+            SELECT left_rid, right_rid, min(rule) AS rule, any_value(logit) AS logit
+            FROM (SELECT left_rid, right_rid, rule, logit FROM {source} UNION ALL BY NAME FROM carried)
+            GROUP BY left_rid, right_rid ORDER BY left_rid, right_rid)"""
+    kept = context.write(con, tables.PAIRS.select(source), "pairs")
+    for path in parts:
+        path.unlink()
+    return kept
+
+
+def _facts(
+    con: duckdb.DuckDBPyConnection,
+    read: _Read,
+    used: LinkModel,
+    blocked: list[Blocked],
+    scored: int,
+    kept: int,
+    carried: int,
+    notes: list[str],
+) -> Facts:
+    facts: Facts = {
+        "records": read.records,
+        "model": used.kind,
+        "model_fingerprint": used.fingerprint,
+        "comparisons": list(used.comparisons),
+        "left_out_because_empty": list(used.left_out),
+        "training": {key: value for key, value in used.training.items() if key != "filled"},
+        "candidates": scored + carried,
+        "candidates_per_record": round((scored + carried) / max(read.records, 1), 3),
+        "pairs_scored": scored,
+        "pairs_carried_over": carried,
+        "pairs_kept": kept,
+        "rules": [_rule(one) for one in blocked],
+        "hubs": [
+            {"rule": one.number, "name": one.planned.rule.name, "values": one.hubs, "records": one.hub_records}
+            for one in blocked
+            if one.hubs
+        ],
+        "records_no_rule_reaches": blocking.unreached(con, blocked),
+    }
+    if read.crowded:
+        facts["copies_paired_with_their_first_ten_alone"] = read.crowded
+    if not blocked:
+        notes.append(
+            "no blocking rule applies: no two records share a usable value, or there is no more than one record"
+        )
+    if notes:
+        facts["notes"] = notes
+    return facts
+
+
+def _rule(one: Blocked) -> dict[str, Any]:
+    return {
+        "number": one.number,
+        "name": one.planned.rule.name,
+        "family": one.planned.rule.family,
+        "cap": one.planned.cap,
+        "pairs": one.pairs,
+        "blocks_above_cap": one.large,
+        "expected_new_candidates_per_record": round(one.planned.adds_candidates, 4),
+        "expected_new_share_of_matches": round(one.planned.adds_matches, 6),
+    }
+
+
+def plan(records: Path, events: Path | None, settings: Settings, scratch: Path) -> Reach:
+    """What blocking would do: the same training and planning as a run, without proposing or scoring pairs."""
+    limits = settings.run
+    with (
+        splinking.guarded("planning the blocking"),
+        database.connect(memory_gib=limits.memory_gib, threads=limits.threads, spill=scratch) as con,
+    ):
+        read = _read(con, records, events)
+        given = model.load(settings.link.model) if settings.link.model else None
+        if given and settings.link.model:
+            fields.read_frequencies(con, model.frequencies_beside(settings.link.model))
+        else:
+            fields.count_frequencies(con)
+        used, _, _ = _model(con, settings, read, given, None, [])
+        blocked = blocking.blocks(con, used.rules, used.max_block)
+        expected = used.training.get("plan", {})
+        return Reach(
+            records=read.records,
+            rules=tuple(_rule(one) | {"hubs": one.hubs, "hub_records": one.hub_records} for one in blocked),
+            candidates_per_record=float(expected.get("candidates_per_record", 0.0)),
+            unreached=blocking.unreached(con, blocked),
+            expected_missed=float(expected.get("missed_share", 0.0)),
+            model=used.kind,
+        )
+
+
+def score_pairs(records: Path, model_path: Path, pairs: Sequence[tuple[int, int]]) -> list[PairScore]:
+    """Scores of pairs of rids taken apart, also of pairs that blocking never proposed. Reads those records alone."""
+    used = model.load(model_path)
+    rids = sorted({int(rid) for pair in pairs for rid in pair})
+    with splinking.guarded("scoring a pair"), database.connect(memory_gib=2, threads=database.cores()) as con:
+        fields.prepare(con, records, ", ".join(map(str, rids)) or "NULL")
+        fields.read_frequencies(con, model.frequencies_beside(model_path), alone=True)
+        fields.set_crowds_apart(con)
+        fields.compared(con, used.rarest)
+        return take_apart(con, used.settings, used.prior_logit, [(int(a), int(b)) for a, b in pairs])

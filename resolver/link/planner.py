@@ -1,0 +1,190 @@
+"""Chooses blocking rules: the most expected matches for the fewest candidate pairs, within a budget.
+
+A sample of records is blocked against all others by every rule of the catalogue, and the pairs are scored. A rule with
+a cap on the size of its blocks is worth the matches that it adds to those already chosen, by the model's own
+probabilities, and costs the pairs that it adds. As a population grows, keys that say little get expensive and give way
+to the same keys with company, so candidates per record stay within the budget at any size. Knows nothing of how
+candidates are made for everyone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+
+from resolver.link import rules
+from resolver.link.rules import EVERYTHING, Rule
+
+SAMPLED = 1500  # records
+CAPS = (5, 10, 20, 40, 80, 160, 320, 640, 1280)  # block sizes to choose from, below link.max_block
+LEAST_WORTH = 1e-4  # expected matches per candidate below which a rule is not worth its pairs
+OVERHEAD = 0.2  # what a rule costs whatever it proposes, in candidates per record: its join takes about that long
+LEAST_ALONE = 2e-5  # a rule that alone finds no larger share of the matches is dropped again
+AGREEMENT = 0.6  # how often two records of one person agree on a clinical key, where both have one
+
+Score = Callable[[duckdb.DuckDBPyConnection, str], str]
+
+
+@dataclass(frozen=True)
+class Planned:
+    rule: Rule
+    cap: int  # a block with more records than that is left out
+    adds_candidates: float = 0.0  # expected, per record, beyond the rules before it
+    adds_matches: float = 0.0  # expected share of all matches that are found, beyond the rules before it
+
+
+@dataclass(frozen=True)
+class Plan:
+    rules: tuple[Planned, ...]
+    candidates_per_record: float  # expected
+    matches_per_record: float  # expected pairs of one person per record, among all that any rule could find
+    missed: float  # expected share of those that the plan does not find
+
+
+def plan(
+    con: duckdb.DuckDBPyConnection,
+    records: int,
+    budget: float,
+    max_block: int,
+    seed: int,
+    score: Score,
+    clinical: bool,
+) -> Plan:
+    """The rules to use, best first. `score` gives a table (a, b, logit) for a table of pairs (a, b)."""
+    if records - 1 <= 2 * budget and records <= max_block:
+        return Plan((Planned(EVERYTHING, max_block),), (records - 1) / 2, 0.0, 0.0)
+    con.execute(
+        f"CREATE OR REPLACE TABLE sampled AS SELECT rid FROM fields ORDER BY hash(rid, {seed}), rid LIMIT {SAMPLED}"
+    )
+    con.execute("CREATE OR REPLACE TABLE proposed (rule SMALLINT, a INTEGER, b INTEGER, size INTEGER)")
+    catalogue = [rule for rule in rules.RULES if clinical or rule.source not in ("heights", "codes")]
+    for number, rule in enumerate(catalogue):
+        _propose(con, number, rule, budget, max_block)
+    con.execute("""
+        CREATE OR REPLACE TABLE sampled_pairs AS
+        SELECT DISTINCT least(a, b) AS a, greatest(a, b) AS b FROM proposed ORDER BY a, b""")
+    scored = score(con, "sampled_pairs")
+    rows = con.execute(f"""
+        WITH numbered AS (
+            SELECT a, b, logit, row_number() OVER (ORDER BY a, b) - 1 AS pair,
+                (a IN (FROM sampled))::INTEGER + (b IN (FROM sampled))::INTEGER AS ends
+            FROM {scored})
+        SELECT pair, rule, min(size) AS size, any_value(logit) AS logit, any_value(ends) AS ends
+        FROM (SELECT rule, least(a, b) AS a, greatest(a, b) AS b, size FROM proposed) JOIN numbered USING (a, b)
+        GROUP BY pair, rule ORDER BY rule, pair""").fetchnumpy()
+    for table in ("sampled", "proposed", "sampled_pairs", scored):
+        con.execute(f"DROP TABLE {table}")
+    return _choose(catalogue, rows, records, budget, max_block)
+
+
+def _caps(max_block: int) -> list[int]:
+    return [cap for cap in CAPS if cap < max_block] + [max_block]
+
+
+def _propose(con: duckdb.DuckDBPyConnection, number: int, rule: Rule, budget: float, max_block: int) -> None:
+    """Put the sample's pairs by this rule into `proposed`, from blocks small enough to be affordable at all."""
+    keys = rules.keys(rule)
+    con.execute(f"""
+        CREATE OR REPLACE TEMP TABLE mine AS
+        SELECT * FROM (SELECT rid, key FROM ({keys}) SEMI JOIN sampled USING (rid)) JOIN (
+            SELECT key, count(*) AS size FROM ({keys}) SEMI JOIN (
+                SELECT key FROM ({keys}) SEMI JOIN sampled USING (rid)) USING (key)
+            GROUP BY key HAVING count(*) BETWEEN 2 AND {max_block}) USING (key)""")
+    costs = con.execute(
+        "SELECT size, sum(size - 1) OVER (ORDER BY size) / 2 / greatest((SELECT count(*) FROM sampled), 1) FROM mine "
+        "ORDER BY size"
+    ).fetchall()
+    affordable = [cap for cap in _caps(max_block) if max((c for size, c in costs if size <= cap), default=0) <= budget]
+    if not costs or not affordable:
+        return
+    con.execute(f"""
+        INSERT INTO proposed
+        SELECT {number}, mine.rid, others.rid, size FROM mine JOIN ({keys}) AS others USING (key)
+        WHERE size <= {max(affordable)} AND mine.rid <> others.rid""")
+
+
+def _choose(catalogue: list[Rule], rows: dict[str, np.ndarray], records: int, budget: float, max_block: int) -> Plan:
+    """Greedy cover: again and again the rule and cap that add the most expected matches per candidate."""
+    sample = min(SAMPLED, records)
+    caps = np.array(_caps(max_block))
+    pair, rule, size = rows["pair"], rows["rule"], rows["size"]
+    if len(pair) == 0:
+        return Plan((), 0.0, 0.0, 0.0)
+    logit = rows["logit"].astype(float)
+    # The model has not seen the clinical key: agreeing on it speaks for a match the more, the fewer share it.
+    heard = np.array([one.family == "clinical" for one in catalogue])[rule]
+    logit = logit + np.where(heard, np.log(AGREEMENT * records / np.maximum(size, 2)), 0.0)
+    pairs = int(pair.max()) + 1
+    best = np.full(pairs, -np.inf)
+    np.maximum.at(best, pair, logit)
+    weight = np.zeros(pairs)
+    weight[pair] = rows["ends"]
+    matches = weight / (1 + np.exp(-np.clip(best, -700, 700)))
+    bucket = np.searchsorted(caps, size)
+    starts = np.searchsorted(rule, np.arange(len(catalogue) + 1))
+    covered = np.zeros(pairs, dtype=bool)
+    unit = 2 * sample
+    left = budget * unit
+    total = float(matches.sum())
+    chosen: dict[int, int] = {}
+    while True:
+        best_ratio, pick = LEAST_WORTH, None
+        for number in range(len(catalogue)):
+            mine = slice(starts[number], starts[number + 1])
+            ids = pair[mine]
+            fresh = ~covered[ids]
+            if not fresh.any():
+                continue
+            ids, into = ids[fresh], bucket[mine][fresh]
+            cost = np.cumsum(np.bincount(into, weight[ids], len(caps)))
+            gain = np.cumsum(np.bincount(into, matches[ids], len(caps)))
+            fits = (cost > 0) & (cost <= left)
+            fixed = 0.0 if number in chosen else OVERHEAD * unit
+            ratio = np.where(fits, gain / np.maximum(cost + fixed, 1e-9), 0.0)
+            # Of caps that are about as good, the largest: it holds up better where the sample was thin.
+            top = float(ratio.max())
+            if top > best_ratio:
+                cap = int(np.flatnonzero(ratio >= top * 0.8).max())
+                best_ratio, pick = top, (number, cap, float(cost[cap]))
+        if pick is None:
+            break
+        number, cap, cost_of = pick
+        mine = slice(starts[number], starts[number + 1])
+        covered[pair[mine][bucket[mine] <= cap]] = True
+        left -= cost_of
+        chosen[number] = cap
+    found = {
+        number: pair[starts[number] : starts[number + 1]][bucket[starts[number] : starts[number + 1]] <= cap]
+        for number, cap in chosen.items()
+    }
+    kept = _needed(found, matches, LEAST_ALONE * total)
+    covered = np.zeros(pairs, dtype=bool)
+    planned = []
+    for number in kept:
+        fresh = found[number][~covered[found[number]]]
+        covered[fresh] = True
+        adds, gains = float(weight[fresh].sum()) / unit, float(matches[fresh].sum()) / max(total, 1e-9)
+        planned.append(Planned(catalogue[number], int(caps[chosen[number]]), adds, gains))
+    return Plan(
+        tuple(planned),
+        float(weight[covered].sum()) / unit,
+        total / unit,
+        float(matches[~covered].sum()) / max(total, 1e-9),
+    )
+
+
+def _needed(found: dict[int, np.ndarray], matches: np.ndarray, least: float) -> list[int]:
+    """The rules, in their order, without those whose matches the others find anyway; latest first."""
+    times = np.zeros(len(matches), dtype=np.int32)
+    for ids in found.values():
+        times[ids] += 1
+    kept = list(found)
+    for number in reversed(list(found)):
+        ids = found[number]
+        if float(matches[ids][times[ids] == 1].sum()) <= least:
+            times[ids] -= 1
+            kept.remove(number)
+    return kept
