@@ -54,17 +54,17 @@ def run(context: StageContext) -> Facts:
 
 def _ask(con: duckdb.DuckDBPyConnection, judge: Judge, context: StageContext) -> Facts:
     decide = context.settings.decide
-    low, high = logit(decide.non_match_probability), logit(decide.match_probability)
-    open_only = f"WHERE logit > {low!r} AND logit < {high!r}" if judge.asks == "open" else ""
+    low, high = judge.asks or (logit(decide.non_match_probability), logit(decide.match_probability))
     con.execute(
-        f"CREATE OR REPLACE TABLE asked AS SELECT *, row_number() OVER () - 1 AS n FROM (FROM standing {open_only}"
-        " ORDER BY left_rid, right_rid)"
+        "CREATE OR REPLACE TABLE asked AS SELECT *, row_number() OVER () - 1 AS n FROM (FROM standing"
+        " WHERE logit > ? AND logit < ? ORDER BY left_rid, right_rid)",
+        [low, high],
     )
     asked = _count(con, "asked")
     con.execute("CREATE OR REPLACE TABLE answers (left_rid INTEGER, right_rid INTEGER, logit DOUBLE, status VARCHAR)")
     with context.progress.step(f"judge {judge.name}", asked, "pairs") as step:
         for start in range(0, asked, CHUNK):
-            pairs = con.execute(
+            pairs = con.sql(
                 f"SELECT left_rid, right_rid, logit FROM asked WHERE n >= {start} AND n < {start + CHUNK} ORDER BY n"
             ).pl()
             con.register("answered", judge.judge(pairs))

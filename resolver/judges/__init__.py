@@ -45,8 +45,9 @@ class Judge(Protocol):
     """revises: its logit is the log-odds given all that the judges before it read, and takes their place.
     adds: its logit is evidence of its own, and is added to theirs."""
 
-    asks: Literal["all", "open"]
-    """all: it is asked about every pair. open: only about pairs that the judges before it left undecided."""
+    asks: tuple[float, float] | None
+    """It is asked about pairs whose log-odds, as the judges before it left them, lie between the two.
+    None: about those that are gray by decide's thresholds."""
 
     @property
     def fingerprint(self) -> str:

@@ -1,0 +1,340 @@
+"""What two clinical histories have in common, as numbers.
+
+Reads `events` and nothing else: no names, no birth date, no sex. Days count, times of day do not, because a simulator's
+clock would give persons away; weekdays are not looked at for the same reason.
+
+Codes: what is shared counts by how rare it is; what one side has and the other lacks counts by how often it comes back
+in one history; what happens once in a life and stands in both on different days speaks against.
+Measurements: the nearest two values in time are compared with how far one person's values move in such a time, and with
+how far two persons' values lie apart. Both are estimated from the data at hand, without labels.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import sparse
+
+from resolver.database import quote
+from resolver.judges.features import Feature
+
+CODED = ("condition", "medication", "allergy", "procedure", "immunization", "device")
+LASTING_DAYS = 180  # a code seen again after this long comes back
+ONCE_SHARE = 0.05  # a code that fewer of its carriers than this have on two days happens once
+ONCE_CARRIERS = 20  # and that is only known of codes with so many carriers
+MEASUREMENTS = 24  # kinds of measurement that are compared, the steadiest first
+GAPS = np.array([30, 90, 365, 3 * 365, 10 * 365])  # days; values drift apart with time
+LEVELS = 8  # a child's height drifts otherwise than an adult's
+CLIP = 5.0  # log-odds that one kind of measurement may give or take
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+FEATURES: tuple[Feature, ...] = (
+    *(
+        feature
+        for kind in CODED
+        for feature in (
+            Feature(f"{kind}_shared", f"rarity of the {kind}s that both have", 1),
+            Feature(f"{kind}_rarest", f"rarity of the rarest {kind} that both have", 1),
+            Feature(f"{kind}_cover", f"share of the smaller list of {kind}s that the other side has too", 1),
+            Feature(f"{kind}_known", f"rarity of all {kind}s on the side with fewer"),
+        )
+    ),
+    Feature("codes_missing", "codes that come back in a history, and that only one side has", -1),
+    Feature("codes_expected", "codes that come back in a history, on the side with fewer"),
+    Feature("codes_near", "rarity of shared codes whose first days are within a month", 1),
+    Feature("codes_between", "rarity of shared codes that one side starts while the other has them", 1),
+    Feature("codes_twice", "things that happen once in a life, in both on different days", -1),
+    Feature("window_overlap", "years in which both histories run"),
+    Feature("window_gap", "years between the two histories"),
+    Feature("window_shorter", "length of the shorter history in years"),
+    Feature("visits_fewer", "visits on the side with fewer"),
+    Feature("visits_same_day", "days on which both sides have a visit"),
+    Feature("measured_total", "log-odds of all measurements together", 1),
+    Feature("measured_worst", "log-odds of the measurement that fits worst", 1),
+    Feature("measured_best", "log-odds of the measurement that fits best", 1),
+    Feature("measured_kinds", "kinds of measurement that both have"),
+    Feature("measured_steadiest", "log-odds of the steadiest measurement that both have", 1),
+    Feature("measured_gap", "shortest time between two measurements of one kind, in years"),
+)
+
+
+class ClinicalFeatures:
+    """Computes the features of pairs. Histories are indexed once; pairs are then array work."""
+
+    names = tuple(feature.name for feature in FEATURES)
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, events: Path, records: int) -> None:
+        self.records = records
+        con.execute(f"CREATE OR REPLACE TEMP VIEW history AS FROM read_parquet({quote(events)})")
+        self._codes(con)
+        self._visits(con)
+        self._measurements(con)
+
+    def of(self, pairs: pl.DataFrame) -> pl.DataFrame:
+        """left_rid, right_rid and one Float32 column per feature, in the order of `pairs`."""
+        left = pairs["left_rid"].to_numpy().astype(np.int64)
+        right = pairs["right_rid"].to_numpy().astype(np.int64)
+        columns: dict[str, Floats] = {}
+        for kind in CODED:
+            columns |= self._shared(kind, left, right)
+        columns |= self._course(left, right)
+        columns |= self._windows(left, right)
+        columns |= self._measured(left, right)
+        return pairs.select("left_rid", "right_rid").with_columns(
+            pl.Series(name, columns[name].astype(np.float32)) for name in self.names
+        )
+
+    def known(self, pairs: pl.DataFrame) -> pl.Series:
+        """Whether both sides have a history at all."""
+        seen = np.isfinite(self.window[0])
+        return pl.Series(seen[pairs["left_rid"].to_numpy()] & seen[pairs["right_rid"].to_numpy()])
+
+    # Codes
+
+    def _codes(self, con: duckdb.DuckDBPyConnection) -> None:
+        kinds = ", ".join(quote(kind) for kind in CODED)
+        table = con.sql(
+            f"""
+            WITH seen AS (
+                SELECT rid, kind, system, code, date_diff('day', DATE '1900-01-01', start) AS day
+                FROM history WHERE kind IN ({kinds}) AND code IS NOT NULL),
+            carried AS (
+                SELECT rid, kind, system, code, min(day) AS first, max(day) AS last, count(DISTINCT day) AS days
+                FROM seen GROUP BY ALL),
+            counted AS (
+                SELECT kind, system, code, count(*) AS carriers,
+                    avg(CAST(last - first >= {LASTING_DAYS} AS INTEGER)) AS comes_back,
+                    avg(CAST(days > 1 AS INTEGER)) AS repeated
+                FROM carried GROUP BY ALL),
+            coded AS (SELECT *, row_number() OVER (ORDER BY kind, system, code) - 1 AS code_number FROM counted)
+            SELECT rid, kind, code_number, first, last, carriers, comes_back, repeated
+            FROM carried JOIN coded USING (kind, system, code) ORDER BY rid, code_number"""
+        ).fetchnumpy()
+        rid, column = table["rid"].astype(np.int64), table["code_number"].astype(np.int64)
+        width = int(column.max()) + 1 if len(column) else 1
+        histories = max(len(np.unique(rid)), 1)
+
+        def matrix(values: Any, keep: Any = slice(None)) -> sparse.csr_array:
+            shape = (self.records, width)
+            return sparse.csr_array((np.asarray(values, dtype=float)[keep], (rid[keep], column[keep])), shape=shape)
+
+        rarity = np.log((histories + 1) / table["carriers"])
+        self.rarity = {kind: matrix(rarity, table["kind"] == kind) for kind in CODED}
+        self.totals = {kind: one.sum(axis=1) for kind, one in self.rarity.items()}
+        self.has = matrix(np.ones(len(rid)))
+        self.weight = matrix(rarity)
+        self.comes_back = matrix(table["comes_back"])
+        self.back_totals = self.comes_back.sum(axis=1)
+        once = (table["repeated"] < ONCE_SHARE) & (table["carriers"] >= ONCE_CARRIERS) & (table["kind"] == "procedure")
+        self.once = matrix(rarity, once)
+        # A shift keeps day 0 apart from "not there" in a sparse matrix.
+        self.first = matrix(np.nan_to_num(table["first"].astype(float)) + 1)
+        self.last = matrix(np.nan_to_num(table["last"].astype(float)) + 1)
+
+    def _shared(self, kind: str, left: Ints, right: Ints) -> dict[str, Floats]:
+        rarity, total = self.rarity[kind], self.totals[kind]
+        both = np.sqrt(rarity[left].multiply(rarity[right]))
+        shared = both.sum(axis=1)
+        known = np.minimum(total[left], total[right])
+        missing = known == 0
+        rarest = both.max(axis=1)
+        rarest = rarest.toarray().ravel() if sparse.issparse(rarest) else np.asarray(rarest).ravel()
+        with np.errstate(invalid="ignore", divide="ignore"):
+            cover = shared / known
+        return {
+            f"{kind}_shared": np.where(missing, np.nan, shared),
+            f"{kind}_rarest": np.where(missing, np.nan, rarest),
+            f"{kind}_cover": np.where(missing, np.nan, cover),
+            f"{kind}_known": known,
+        }
+
+    def _course(self, left: Ints, right: Ints) -> dict[str, Floats]:
+        """How shared codes lie in time, and which are missing."""
+        has_left, has_right = self.has[left], self.has[right]
+        both = has_left.multiply(has_right)
+        back = self.comes_back[left].multiply(has_right).sum(axis=1)
+        expected = np.minimum(self.back_totals[left], self.back_totals[right])
+        first_left, first_right = self.first[left].multiply(both), self.first[right].multiply(both)
+        last_left, last_right = self.last[left].multiply(both), self.last[right].multiply(both)
+        weight = self.weight[left].multiply(both)
+        once = self.once[left].multiply(both)
+        for one in (both, first_left, first_right, last_left, last_right, weight):
+            one.sort_indices()
+        pattern = both.indptr
+        apart = np.abs(first_left.data - first_right.data)
+        later = np.maximum(first_left.data, first_right.data)
+        earlier_end = np.minimum(last_left.data, last_right.data)
+        twice = both.copy()
+        twice.data = (apart > 30).astype(float)
+
+        def add_up(values: Floats) -> Floats:
+            summed = np.concatenate([[0.0], np.cumsum(values)])
+            result: Floats = summed[pattern[1:]] - summed[pattern[:-1]]
+            return result
+
+        nothing = (self.back_totals[left] == 0) | (self.back_totals[right] == 0)
+        return {
+            "codes_missing": np.where(nothing, np.nan, expected - back),
+            "codes_expected": expected,
+            "codes_near": add_up(weight.data * (apart <= 31)),
+            "codes_between": add_up(weight.data * (later <= earlier_end)),
+            "codes_twice": once.multiply(twice).sum(axis=1),
+        }
+
+    # Visits
+
+    def _visits(self, con: duckdb.DuckDBPyConnection) -> None:
+        table = con.sql(
+            """
+            SELECT rid, min(date_diff('day', DATE '1900-01-01', start)) AS first,
+                max(date_diff('day', DATE '1900-01-01', start)) AS last,
+                count(DISTINCT CAST(start AS DATE)) AS visits
+            FROM history WHERE kind <> 'condition' AND start IS NOT NULL GROUP BY rid"""
+        ).fetchnumpy()
+        self.window = np.full((3, self.records), np.nan)
+        self.window[:, table["rid"]] = np.stack([table["first"], table["last"], table["visits"]])
+        days = con.sql(
+            """
+            SELECT DISTINCT rid, date_diff('day', DATE '1900-01-01', start) AS day FROM history
+            WHERE kind = 'encounter' AND start >= DATE '1900-01-01'"""
+        ).fetchnumpy()
+        width = int(days["day"].max()) + 1 if len(days["day"]) else 1
+        self.days = sparse.csr_array(
+            (np.ones(len(days["rid"])), (days["rid"].astype(np.int64), days["day"].astype(np.int64))),
+            shape=(self.records, width),
+        )
+
+    def _windows(self, left: Ints, right: Ints) -> dict[str, Floats]:
+        (first_l, last_l, visits_l), (first_r, last_r, visits_r) = self.window[:, left], self.window[:, right]
+        shared = np.minimum(last_l, last_r) - np.maximum(first_l, first_r)
+        return {
+            "window_overlap": np.maximum(shared, 0) / 365,
+            "window_gap": np.maximum(-shared, 0) / 365,
+            "window_shorter": np.minimum(last_l - first_l, last_r - first_r) / 365,
+            "visits_fewer": np.fmin(visits_l, visits_r),
+            "visits_same_day": np.asarray(self.days[left].multiply(self.days[right]).sum(axis=1)).ravel(),
+        }
+
+    # Measurements
+
+    def _measurements(self, con: duckdb.DuckDBPyConnection) -> None:
+        con.execute(
+            """
+            CREATE OR REPLACE TEMP TABLE yearly AS
+            SELECT code || ' ' || coalesce(unit, '') AS what, rid,
+                arg_max(date_diff('day', DATE '1900-01-01', start), start) AS day,
+                arg_max(value, (start, value)) AS value
+            FROM history WHERE kind = 'measurement' AND isfinite(value) AND start IS NOT NULL
+            GROUP BY code, unit, rid, year(start)"""
+        )
+        # Steady kinds tell persons apart: how much of the spread of values lies between persons.
+        steady = con.sql(
+            f"""
+            WITH spread AS (SELECT what, rid, var_pop(value) AS within, avg(value) AS mean, count(*) AS n
+                FROM yearly GROUP BY ALL)
+            SELECT what,
+                1 - avg(within) FILTER (n > 1) / nullif(var_pop(mean) + avg(within) FILTER (n > 1), 0) AS steady
+            FROM spread GROUP BY what HAVING count(*) FILTER (n > 1) >= 30 AND steady > 0.3
+            ORDER BY steady * sqrt(count(*)) DESC, what LIMIT {MEASUREMENTS}"""
+        ).fetchall()
+        self.series = []
+        for what, _ in steady:
+            table = con.execute(
+                "SELECT rid, day, value FROM yearly WHERE what = ? ORDER BY rid, day", [what]
+            ).fetchnumpy()
+            self.series.append(_Series(table["rid"].astype(np.int64), table["day"].astype(np.int64), table["value"]))
+
+    def _measured(self, left: Ints, right: Ints) -> dict[str, Floats]:
+        size = len(left)
+        total, worst, best = np.zeros(size), np.full(size, np.inf), np.full(size, -np.inf)
+        kinds, gap = np.zeros(size), np.full(size, np.nan)
+        steadiest = np.full(size, np.nan)
+        for series in self.series:
+            which, days, odds = series.compare(left, right)
+            total[which] += odds
+            worst[which] = np.minimum(worst[which], odds)
+            best[which] = np.maximum(best[which], odds)
+            kinds[which] += 1
+            gap[which] = np.fmin(gap[which], days / 365)
+            steadiest[which] = np.where(np.isnan(steadiest[which]), odds, steadiest[which])
+        none = kinds == 0
+        return {
+            "measured_total": np.where(none, np.nan, total),
+            "measured_worst": np.where(none, np.nan, worst),
+            "measured_best": np.where(none, np.nan, best),
+            "measured_kinds": kinds,
+            "measured_steadiest": steadiest,
+            "measured_gap": gap,
+        }
+
+
+class _Series:
+    """One kind of measurement: all records' values in time, and how values of one person and of two persons differ."""
+
+    def __init__(self, rid: Ints, day: Ints, value: Floats) -> None:
+        self.rid, self.day, self.value = rid, day, value
+        self.key = rid * 200_000 + day
+        unique, first, count = np.unique(rid, return_index=True, return_counts=True)
+        size = int(rid.max()) + 1
+        self.first = np.zeros(size, dtype=np.int64)
+        self.count = np.zeros(size, dtype=np.int64)
+        self.first[unique], self.count[unique] = first, count
+        self.cuts = np.unique(np.quantile(value, np.linspace(0, 1, LEVELS + 1)[1:-1]))
+        self.mean, self.spread = float(value.mean()), float(value.std()) + 1e-9
+
+        # Every two values of one person up to four steps apart, by time between them and by level.
+        moves = [
+            (day[step:][same] - day[:-step][same], value[:-step][same], (value[step:] - value[:-step])[same])
+            for step in (1, 2, 3, 4)
+            for same in [rid[step:] == rid[:-step]]
+        ]
+        gaps, levels, changes = (np.concatenate(parts) for parts in zip(*moves, strict=True))
+        cell = self._cell(gaps, levels)
+        cells = (len(GAPS) + 1) * LEVELS
+        n = np.bincount(cell, minlength=cells)
+        # Ten imagined changes of a typical size keep thin cells from being too sure.
+        typical = float(np.mean(changes**2)) + 1e-9
+        self.drift = np.bincount(cell, changes, minlength=cells) / (n + 10)
+        variance = (np.bincount(cell, changes**2, minlength=cells) + 10 * typical) / (n + 10) - self.drift**2
+        # Instruments differ between places more than within one: never surer than a fiftieth of the spread.
+        self.noise = np.sqrt(np.maximum(variance, 0) + (self.spread / 50) ** 2)
+
+    def _cell(self, gap: Ints, level: Floats) -> Ints:
+        return np.searchsorted(GAPS, np.abs(gap)) * LEVELS + np.searchsorted(self.cuts, level)
+
+    def compare(self, left: Ints, right: Ints) -> tuple[Ints, Ints, Floats]:
+        """Which pairs have it on both sides, days between the nearest two values, log-odds of these two."""
+        size = len(self.count)
+        count_l = np.where(left < size, self.count[np.minimum(left, size - 1)], 0)
+        count_r = np.where(right < size, self.count[np.minimum(right, size - 1)], 0)
+        which = np.flatnonzero((count_l > 0) & (count_r > 0))
+        if not len(which):
+            return which, which, np.zeros(0)
+        one, other, n = left[which], right[which], count_l[which]
+        starts = np.cumsum(n) - n
+        mine = np.repeat(self.first[one] - starts, n) + np.arange(int(n.sum()))
+        begin, end = np.repeat(self.first[other], n), np.repeat(self.first[other] + self.count[other], n)
+        after = np.clip(np.searchsorted(self.key, np.repeat(other, n) * 200_000 + self.day[mine]), begin, end)
+        before = np.maximum(after - 1, begin)
+        after = np.minimum(after, end - 1)
+        nearer = np.abs(self.day[before] - self.day[mine]) <= np.abs(self.day[after] - self.day[mine])
+        theirs = np.where(nearer, before, after)
+        gap = np.abs(self.day[theirs] - self.day[mine])
+        # The nearest of each pair: sort by pair and gap, take the first.
+        order = np.lexsort((gap, np.repeat(np.arange(len(which)), n)))[starts]
+        mine, theirs, gap = mine[order], theirs[order], gap[order]
+        swap = self.day[theirs] < self.day[mine]
+        early, late = np.where(swap, theirs, mine), np.where(swap, mine, theirs)
+        cell = self._cell(gap, self.value[early])
+        change = self.value[late] - self.value[early]
+        noise = self.noise[cell]
+        same = -0.5 * ((change - self.drift[cell]) / noise) ** 2 - np.log(noise)
+        two = -0.5 * ((self.value[late] - self.mean) / self.spread) ** 2 - np.log(self.spread)
+        return which, gap, np.clip(same - two, -CLIP, CLIP)

@@ -1,0 +1,185 @@
+"""What names, dates, identifiers and addresses of two records have in common, as numbers.
+
+Reads the normalised person fields of `records` and nothing else: not state, not slices, not events. How common a value
+is counts by how many records carry it, not by its share, so that the numbers mean the same in a town and in a country.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+from resolver.database import quote
+from resolver.judges.features import Feature
+
+FIELDS = (
+    "first_name",
+    "middle_name",
+    "last_name",
+    "maiden_name",
+    "suffix",
+    "birth_date",
+    "sex",
+    "ssn",
+    "ssn_last4",
+    "street",
+    "street_number",
+    "unit",
+    "city",
+    "zip",
+    "phone",
+    "email",
+    "member_id",
+)
+COUNTED = ("first_name", "last_name", "birth_date", "street", "city", "zip")
+
+
+@dataclass(frozen=True)
+class _Computed:
+    name: str
+    sql: str  # of a pair of records l and r
+    says: str
+    direction: int = 0
+
+
+def _edit(left: str, right: str) -> str:
+    return f"damerau_levenshtein({left}, {right})"
+
+
+def _share(left: str, right: str) -> str:
+    """Edit distance as a share of the longer value."""
+    return f"{_edit(left, right)} / greatest(length({left}), length({right}))"
+
+
+def _common(field: str) -> str:
+    """How common a shared value is; nothing where the two differ."""
+    return f"CASE WHEN l.{field} = r.{field} THEN ln(l.n_{field}) END"
+
+
+def _name(field: str, word: str) -> tuple[_Computed, ...]:
+    left, right = f"l.{field}", f"r.{field}"
+    return (
+        _Computed(f"{field}_edits", f"least({_edit(left, right)}, 8)", f"edits between {word}s", -1),
+        _Computed(f"{field}_share", _share(left, right), f"share of {word} that differs", -1),
+        _Computed(f"{field}_winkler", f"jaro_winkler_similarity({left}, {right})", f"similarity of {word}s", 1),
+        _Computed(f"{field}_initial", f"{left}[1] = {right}[1]", f"same initial of {word}", 1),
+        _Computed(
+            f"{field}_prefix",
+            f"starts_with({left}, {right}) OR starts_with({right}, {left})",
+            f"one {word} begins with the other",
+            1,
+        ),
+    )
+
+
+COMPUTED: tuple[_Computed, ...] = (
+    *_name("first_name", "first name"),
+    _Computed("first_name_common", _common("first_name"), "how common the shared first name is", -1),
+    *_name("last_name", "last name"),
+    _Computed("last_name_common", _common("last_name"), "how common the shared last name is", -1),
+    _Computed(
+        "maiden_name_edits",
+        "least(damerau_levenshtein(l.maiden_name, r.maiden_name), 8)",
+        "edits between maiden names",
+        -1,
+    ),
+    _Computed(
+        "family_name_edits",
+        f"least({_edit('l.last_name', 'r.last_name')}, {_edit('l.last_name', 'r.maiden_name')},"
+        f" {_edit('l.maiden_name', 'r.last_name')}, {_edit('l.maiden_name', 'r.maiden_name')}, 8)",
+        "edits between the nearest of last and maiden names",
+        -1,
+    ),
+    _Computed(
+        "swapped_name_share",
+        f"({_share('l.first_name', 'r.last_name')} + {_share('l.last_name', 'r.first_name')}) / 2",
+        "share of the names that differs if one side has first and last swapped",
+        -1,
+    ),
+    _Computed(
+        "middle_name_share",
+        "CASE WHEN length(l.middle_name) = 1 OR length(r.middle_name) = 1"
+        " THEN CAST(l.middle_name[1] <> r.middle_name[1] AS INTEGER)"
+        f" ELSE {_share('l.middle_name', 'r.middle_name')} END",
+        "share of the middle name that differs",
+        -1,
+    ),
+    _Computed("suffix_same", "l.suffix = r.suffix", "same suffix", 1),
+    _Computed(
+        "birth_date_days",
+        "ln(1 + abs(date_diff('day', l.birth_date, r.birth_date)))",
+        "days between the birth dates",
+        -1,
+    ),
+    _Computed(
+        "birth_date_edits",
+        _edit("strftime(l.birth_date, '%Y%m%d')", "strftime(r.birth_date, '%Y%m%d')"),
+        "digits of the birth date that differ",
+        -1,
+    ),
+    _Computed("birth_date_years", "least(abs(year(l.birth_date) - year(r.birth_date)), 12)", "years between them", -1),
+    _Computed(
+        "birth_date_month_day",
+        "CAST(month(l.birth_date) = month(r.birth_date) AS INTEGER)"
+        " + CAST(day(l.birth_date) = day(r.birth_date) AS INTEGER)",
+        "same month, same day",
+        1,
+    ),
+    _Computed(
+        "birth_date_swapped",
+        "month(l.birth_date) = day(r.birth_date) AND day(l.birth_date) = month(r.birth_date)"
+        " AND year(l.birth_date) = year(r.birth_date)",
+        "day and month swapped",
+        1,
+    ),
+    _Computed("birth_date_common", _common("birth_date"), "how common the shared birth date is", -1),
+    _Computed("sex_same", "l.sex = r.sex", "same sex", 1),
+    _Computed("ssn_edits", _edit("l.ssn", "r.ssn"), "digits of the SSN that differ", -1),
+    _Computed("ssn_last4_edits", _edit("l.ssn_last4", "r.ssn_last4"), "digits of its last four that differ", -1),
+    _Computed("street_share", _share("l.street", "r.street"), "share of the street line that differs", -1),
+    _Computed("street_winkler", "jaro_winkler_similarity(l.street, r.street)", "similarity of street lines", 1),
+    _Computed("street_number_edits", _edit("l.street_number", "r.street_number"), "digits of the house number", -1),
+    _Computed("street_common", _common("street"), "how many records share the street line", -1),
+    _Computed("unit_same", "l.unit = r.unit", "same unit", 1),
+    _Computed("city_share", _share("l.city", "r.city"), "share of the town that differs", -1),
+    _Computed("city_common", _common("city"), "how common the shared town is", -1),
+    _Computed("zip_edits", _edit("l.zip", "r.zip"), "digits of the ZIP that differ", -1),
+    _Computed("zip_common", _common("zip"), "how common the shared ZIP is", -1),
+    _Computed("phone_edits", _edit("l.phone", "r.phone"), "digits of the phone that differ", -1),
+    _Computed("email_share", _share("l.email", "r.email"), "share of the e-mail that differs", -1),
+    _Computed(
+        "member_id_edits", _edit("l.member_id", "r.member_id"), "characters of the member number that differ", -1
+    ),
+)
+
+
+FEATURES: tuple[Feature, ...] = tuple(Feature(one.name, one.says, one.direction) for one in COMPUTED)
+
+
+class DemographicFeatures:
+    """Computes the features of pairs, with the records held in DuckDB."""
+
+    names = tuple(feature.name for feature in COMPUTED)
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, records: Path) -> None:
+        self.con = con
+        counts = ", ".join(f"count({field}) OVER (PARTITION BY {field}) AS n_{field}" for field in COUNTED)
+        con.execute(
+            f"CREATE OR REPLACE TABLE person_fields AS SELECT rid, {', '.join(FIELDS)}, {counts}"
+            f" FROM read_parquet({quote(records)}) ORDER BY rid"
+        )
+
+    def of(self, pairs: pl.DataFrame) -> pl.DataFrame:
+        """left_rid, right_rid and one Float32 column per feature, in the order of `pairs`."""
+        columns = ", ".join(f"CAST({feature.sql} AS FLOAT) AS {feature.name}" for feature in COMPUTED)
+        self.con.register("asked_pairs", pairs.select("left_rid", "right_rid").with_row_index("n"))
+        try:
+            return self.con.sql(
+                f"SELECT p.left_rid, p.right_rid, {columns} FROM asked_pairs p"
+                " JOIN person_fields l ON l.rid = p.left_rid JOIN person_fields r ON r.rid = p.right_rid ORDER BY p.n"
+            ).pl()
+        finally:
+            self.con.unregister("asked_pairs")
