@@ -43,7 +43,8 @@ def blocks(
         con.execute(f"CREATE OR REPLACE TEMP TABLE sizes AS SELECT key, count(*) AS n FROM ({keys}) GROUP BY key")
         con.execute(f"""
             CREATE OR REPLACE TABLE {prefix}_{number} AS
-            SELECT rid, key FROM ({keys}) SEMI JOIN (SELECT key FROM sizes WHERE n BETWEEN 2 AND {one.cap}) USING (key)""")
+            SELECT rid, key FROM ({keys})
+            SEMI JOIN (SELECT key FROM sizes WHERE n BETWEEN 2 AND {one.cap}) USING (key)""")
         row = con.execute(f"""
             SELECT coalesce(sum(n * (n - 1) / 2) FILTER (n <= {one.cap}), 0),
                 count(*) FILTER (n > {max_block}), coalesce(sum(n) FILTER (n > {max_block}), 0),

@@ -31,7 +31,8 @@ def prepare(con: duckdb.DuckDBPyConnection, events: Path, rids: str | None = Non
         WITH heights AS (
             SELECT rid, start, value * CASE lower(trim(unit)) {units} END AS cm
             FROM {source}
-            WHERE kind = 'measurement' AND code IN ({", ".join(map(quote, HEIGHT_CODES))}) AND value IS NOT NULL {where}),
+            WHERE kind = 'measurement' AND value IS NOT NULL
+                AND code IN ({", ".join(map(quote, HEIGHT_CODES))}) {where}),
         adult AS (
             SELECT rid, arg_max(cm, (start, cm)) AS cm
             FROM heights JOIN fields USING (rid)

@@ -78,7 +78,8 @@ def set_crowds_apart(con: duckdb.DuckDBPyConnection) -> int:
             WHERE coalesce(first_name, last_name) IS NOT NULL AND {_IDENTIFYING} IS NOT NULL),
         many AS (
             SELECT rid, same, row_number() OVER (PARTITION BY same ORDER BY rid) AS copy
-            FROM alike SEMI JOIN (SELECT same FROM alike GROUP BY same HAVING count(*) > {COPIES}) AS crowded USING (same))
+            FROM alike
+            SEMI JOIN (SELECT same FROM alike GROUP BY same HAVING count(*) > {COPIES}) AS crowded USING (same))
         SELECT late.rid, early.rid AS first
         FROM many AS late JOIN many AS early USING (same)
         WHERE late.copy > {COPIES} AND early.copy <= {COPIES}""")

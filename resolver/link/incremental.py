@@ -60,7 +60,8 @@ def proposals(con: duckdb.DuckDBPyConnection, base: Base, blocked: Sequence[Bloc
         touched = f"""
             SELECT least(a.rid, b.rid) AS join_key_l, greatest(a.rid, b.rid) AS join_key_r,
                 {one.number}::SMALLINT AS match_key
-            FROM (FROM {block} ANTI JOIN unchanged USING (rid)) AS a JOIN {block} AS b ON a.key = b.key AND a.rid <> b.rid"""
+            FROM (FROM {block} ANTI JOIN unchanged USING (rid)) AS a
+            JOIN {block} AS b ON a.key = b.key AND a.rid <> b.rid"""
         opened = blocking.joined(one.number, f"WHERE a.key NOT IN (SELECT key FROM {old})")
         for query in (touched, opened):
             row = con.execute(f"SELECT count(*) FROM ({query})").fetchone()

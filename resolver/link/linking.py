@@ -26,6 +26,10 @@ from resolver.stage import Facts, StageContext
 
 OUTGROWN = 1.5  # times the records that a plan was made for, from which on it is made anew
 
+# Number 0 among the rules: a copy of a record and one of its first ten.
+_COPIES = """
+    SELECT least(rid, first) AS join_key_l, greatest(rid, first) AS join_key_r, 0::SMALLINT AS match_key FROM crowd"""
+
 
 @dataclass(frozen=True)
 class Reach:
@@ -73,8 +77,7 @@ def _run(context: StageContext, con: duckdb.DuckDBPyConnection) -> Facts:
         base = None
     with context.progress.step("Counting blocks", len(used.rules), "rules"):
         blocked = blocking.blocks(con, used.rules, used.max_block)
-    crowd = "SELECT least(rid, first) AS join_key_l, greatest(rid, first) AS join_key_r, 0::SMALLINT AS match_key FROM crowd"
-    proposals = [(crowd, read.crowded * fields.COPIES)] if read.crowded else []
+    proposals = [(_COPIES, read.crowded * fields.COPIES)] if read.crowded else []
     carried = 0
     if base:
         proposals += incremental.proposals(con, base, blocked)

@@ -38,7 +38,8 @@ class Scorer:
             weights = splinking.score(self.con, self.linker, pairs, None if floor is None else floor / LN2)
             self.con.execute(f"""
                 CREATE OR REPLACE TABLE {into} AS
-                SELECT rid_l AS left_rid, rid_r AS right_rid, match_key::SMALLINT AS rule, match_weight * {LN2!r} AS logit
+                SELECT rid_l AS left_rid, rid_r AS right_rid, match_key::SMALLINT AS rule,
+                    match_weight * {LN2!r} AS logit
                 FROM {weights} ORDER BY left_rid, right_rid""")
             self.con.execute(f"DROP TABLE {weights}")
 
@@ -98,7 +99,7 @@ def take_apart(
     names = [comparison["output_column_name"] for comparison in settings["comparisons"]]
     if not names or not pairs:
         return [PairScore(*pair, prior, ()) for pair in pairs]
-    wanted = [tuple(sorted(pair)) for pair in pairs]
+    wanted = [(min(pair), max(pair)) for pair in pairs]
     con.execute("CREATE OR REPLACE TABLE asked (join_key_l INTEGER, join_key_r INTEGER, match_key SMALLINT)")
     con.executemany("INSERT INTO asked VALUES (?, ?, 0)", [list(pair) for pair in sorted(set(wanted))])
     detailed = settings | {"retain_intermediate_calculation_columns": True, "retain_matching_columns": True}
