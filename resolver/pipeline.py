@@ -17,10 +17,13 @@ from resolver import (
     ingest,
     learn,
     link,
+    mpi,
     publish,
     report,
 )
-from resolver.stage import Stage
+from resolver.progress import Progress
+from resolver.settings import Settings
+from resolver.stage import Base, Stage
 
 STAGES: tuple[Stage, ...] = (
     Stage(
@@ -31,6 +34,7 @@ STAGES: tuple[Stage, ...] = (
         sections=("sources", "ingest"),
         run=ingest.run,
         watches=ingest.watches,
+        adds=True,
     ),
     Stage(
         "link",
@@ -39,6 +43,7 @@ STAGES: tuple[Stage, ...] = (
         writes=("pairs", "link_model.json", "link_tf.parquet"),
         sections=("link",),
         run=link.run,
+        adds=True,
     ),
     Stage(
         "learn",
@@ -47,6 +52,7 @@ STAGES: tuple[Stage, ...] = (
         writes=("learned.json",),
         sections=("learn", "cluster"),
         run=learn.run,
+        adds=True,
     ),
     Stage(
         "adjudicate",
@@ -56,6 +62,7 @@ STAGES: tuple[Stage, ...] = (
         sections=("adjudicate", "decide"),
         run=adjudicate.run,
         watches=adjudicate.watches,
+        adds=True,
     ),
     Stage(
         "decide",
@@ -84,11 +91,15 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "publish",
         "bring the Master Patient Index up to date",
-        reads=("records", "decisions", "clusters", "golden", "golden_fields"),
+        reads=(
+            *("records", "clusters", "golden", "golden_fields", "decisions"),
+            # Kept beside the index for the run that adds to this one.
+            *("slices", "events", "pairs", "link_model.json", "learned.json", "verdicts"),
+        ),
         writes=("publish.json",),
         sections=("index",),
         run=publish.run,
-        watches=publish.watches,
+        stands=publish.stands,
     ),
     Stage(
         "evaluate",
@@ -108,3 +119,10 @@ STAGES: tuple[Stage, ...] = (
         run=report.run,
     ),
 )
+
+
+def base(settings: Settings, progress: Progress) -> Base | None:
+    """The last run in the index, which a new run adds to."""
+    last = mpi.last_run(settings.index_path)
+    files = mpi.base(settings.index_path, progress.say) if last else None
+    return Base(last.run_id, files) if last and files else None

@@ -13,7 +13,7 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from resolver import files, tables
 from resolver.errors import DamagedError, RunError
 from resolver.progress import Progress
 from resolver.settings import Settings
-from resolver.stage import Stage, StageContext, file_of
+from resolver.stage import Base, Stage, StageContext, file_of
 
 MANIFEST = "manifest.json"
 
@@ -66,11 +66,17 @@ class RunFolder:
 
     def manifest(self) -> dict[str, Any]:
         """The manifest, empty where there is none yet or where it can't be read: then every stage is done again."""
+        empty: dict[str, Any] = {"base": None, "stages": {}}
         try:
             found = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
-            return {"stages": {}}
-        return found if isinstance(found, dict) and isinstance(found.get("stages"), dict) else {"stages": {}}
+            return empty
+        whole = isinstance(found, dict) and "base" in found and isinstance(found.get("stages"), dict)
+        return found if whole else empty
+
+    def start_over(self) -> None:
+        """Forget what was done, so that every stage is done again. Files stay until they are replaced."""
+        (self.path / MANIFEST).unlink(missing_ok=True)
 
     def require(self, output: str) -> Path:
         """A file of a finished run; an error that says what to run where it is missing."""
@@ -87,28 +93,74 @@ def execute(
     *,
     restart_from: str | None = None,
     only: str | None = None,
+    base: Callable[[Settings, Progress], Base | None] = lambda settings, progress: None,
 ) -> list[StageReport]:
-    """Run the stages in order, each only if something it depends on changed."""
+    """Run the stages in order, each only if something it depends on changed.
+
+    `base` finds the published run that new work adds to. A run folder stays with the one it began with, so that nothing
+    is done again only because the run itself was published; it takes the newest one when its first stage is done anew.
+    """
     folder = RunFolder(settings.run.dir)
     folder.open()
     with files.lock(folder.path / ".lock", f"The run folder {folder.path}"):
-        reports = []
-        redo = False
-        for stage in stages:
-            redo = redo or stage.name == restart_from
-            if only is not None and stage.name != only:
-                continue
-            reports.append(_one(stage, settings, folder, progress, again=redo or stage.name == only))
-        shutil.rmtree(folder.scratch, ignore_errors=True)
-        return reports
+        found = base(settings, progress)
+        try:
+            return _all(stages, settings, folder, progress, restart_from, only, found)
+        except _BaseIsGone:
+            folder.start_over()
+            return _all(stages, settings, folder, progress, None, None, found)
+        finally:
+            shutil.rmtree(folder.scratch, ignore_errors=True)
 
 
-def _one(stage: Stage, settings: Settings, folder: RunFolder, progress: Progress, *, again: bool) -> StageReport:
+class _BaseIsGone(Exception):
+    """A stage must be done again, and the published run that it added to is no longer kept."""
+
+
+def _all(
+    stages: Sequence[Stage],
+    settings: Settings,
+    folder: RunFolder,
+    progress: Progress,
+    restart_from: str | None,
+    only: str | None,
+    found: Base | None,
+) -> list[StageReport]:
+    reports = []
+    redo = False
+    for stage in stages:
+        redo = redo or stage.name == restart_from
+        if only is not None and stage.name != only:
+            continue
+        again = redo or stage.name == only
+        reports.append(_one(stage, settings, folder, progress, found, again=again, first=stage is stages[0]))
+    return reports
+
+
+def _one(
+    stage: Stage,
+    settings: Settings,
+    folder: RunFolder,
+    progress: Progress,
+    found: Base | None,
+    *,
+    again: bool,
+    first: bool,
+) -> StageReport:
     manifest = folder.manifest()
     fingerprint = _fingerprint(stage, settings, manifest)
     known = manifest["stages"].get(stage.name)
-    if not again and known and known["fingerprint"] == fingerprint and _intact(folder, known):
+    done = known and known["fingerprint"] == fingerprint and _intact(folder, known)
+    if done and not again and stage.stands(settings, known["facts"]):
         return StageReport(stage.name, True, 0.0, 0.0, known["facts"])
+    if first:
+        manifest["base"] = found.run if found else None
+        fingerprint = _fingerprint(stage, settings, manifest)
+    adds_to: Mapping[str, Path] = {}
+    if stage.adds and manifest["base"] is not None:
+        if found is None or found.run != manifest["base"]:
+            raise _BaseIsGone
+        adds_to = found.files
 
     inputs = {name: folder.require(name) for name in stage.reads}
     _check_inputs(folder, manifest, inputs)
@@ -116,7 +168,7 @@ def _one(stage: Stage, settings: Settings, folder: RunFolder, progress: Progress
     folder.scratch.mkdir(exist_ok=True)
     began = time.monotonic()
     with _PeakMemory() as memory:
-        facts = stage.run(StageContext(settings, inputs, outputs, folder.scratch, progress))
+        facts = stage.run(StageContext(settings, inputs, outputs, folder.scratch, progress, adds_to))
     if _fingerprint(stage, settings, manifest) != fingerprint:
         raise RunError(
             f"An input of {stage.name} changed while it ran, so its result was thrown away.",
@@ -158,6 +210,7 @@ def _fingerprint(stage: Stage, settings: Settings, manifest: Mapping[str, Any]) 
             "settings": {name: getattr(settings, name) for name in stage.sections} | {"seed": settings.run.seed},
             "inputs": inputs,
             "watches": dict(stage.watches(settings)),
+            "base": manifest["base"] if stage.adds else None,
         }
     )
 

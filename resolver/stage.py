@@ -22,13 +22,21 @@ Facts = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class Base:
+    """The last published run, which a new run adds to."""
+
+    run: str
+    files: Mapping[str, Path]  # name of the table or file -> where it is kept
+
+
+@dataclass(frozen=True)
 class StageContext:
     settings: Settings
     inputs: Mapping[str, Path]  # name of the table or file -> where it lies
     outputs: Mapping[str, Path]  # name -> temporary name to write to
     scratch: Path  # for spills and intermediate files; removed after the stage
     progress: Progress
-    base: Mapping[str, Path] = field(default_factory=dict)  # last published run, where this run adds to it; else empty
+    base: Mapping[str, Path] = field(default_factory=dict)  # files of the run that this one adds to; else empty
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         run = self.settings.run
@@ -37,10 +45,10 @@ class StageContext:
     def write(self, con: duckdb.DuckDBPyConnection, query: str, output: str) -> int:
         """Write a query to an output as Parquet, in its order; the number of rows."""
         path = self.outputs[output]
-        row = con.execute(
+        ((rows,),) = con.execute(
             f"COPY ({query}) TO {database.quote(path)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)"
-        ).fetchone()
-        return int(row[0]) if row else 0
+        ).fetchall()
+        return int(rows)
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,9 @@ class Stage:
     run: Callable[[StageContext], Facts]
     # Files outside the run folder that the stage reads, and anything else that its result hangs on.
     watches: Callable[[Settings], Mapping[str, Any]] = lambda settings: {}
+    # Whether what the stage did outside the run folder, of which these facts tell, is still there.
+    stands: Callable[[Settings, Facts], bool] = lambda settings, facts: True
+    adds: bool = False  # whether it can add to the last published run instead of doing all of it again
 
 
 def file_of(output: str) -> str:

@@ -247,7 +247,7 @@ def check(path: Path, table: Table) -> int:
             found = {
                 str(row[0]): str(row[1]) for row in con.execute("DESCRIBE FROM read_parquet(?)", [str(path)]).fetchall()
             }
-            count = con.execute("SELECT num_rows FROM parquet_file_metadata(?)", [str(path)]).fetchone()
+            ((count,),) = con.execute("SELECT num_rows FROM parquet_file_metadata(?)", [str(path)]).fetchall()
         except duckdb.Error as error:
             raise DamagedError(
                 f"{path} is not a readable Parquet file.", do="Run again with --from the stage that writes it."
@@ -260,4 +260,4 @@ def check(path: Path, table: Table) -> int:
             if found.get(name) != wanted.get(name)
         ]
         raise SchemaError(f"{path} is not a {table.name} table: {'; '.join(wrong)}.")
-    return int(count[0]) if count else 0
+    return int(count)

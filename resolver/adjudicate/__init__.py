@@ -85,5 +85,5 @@ def _ask(con: duckdb.DuckDBPyConnection, judge: Judge, context: StageContext) ->
 
 
 def _count(con: duckdb.DuckDBPyConnection, table: str) -> int:
-    row = con.execute(f"SELECT count(*) FROM {table}").fetchone()
-    return int(row[0]) if row else 0
+    ((count,),) = con.execute(f"SELECT count(*) FROM {table}").fetchall()
+    return int(count)

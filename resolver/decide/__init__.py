@@ -99,8 +99,8 @@ def _thresholds(con: duckdb.DuckDBPyConnection, settings: Settings) -> tuple[flo
                 SELECT probability, avg(probability) OVER (ORDER BY probability DESC) AS precision FROM summed)
             WHERE precision >= ?""",
             [decide.target_precision],
-        ).fetchone()
-        match = float(row[0]) if row and row[0] is not None else 1.0
+        ).fetchall()
+        match = float(row[0][0]) if row[0][0] is not None else 1.0
     if decide.target_recall is not None:
         row = con.execute(
             """
@@ -109,8 +109,8 @@ def _thresholds(con: duckdb.DuckDBPyConnection, settings: Settings) -> tuple[flo
                 FROM summed)
             WHERE lost <= 1 - ?""",
             [decide.target_recall],
-        ).fetchone()
-        non_match = float(row[0]) if row and row[0] is not None else 0.0
+        ).fetchall()
+        non_match = float(row[0][0]) if row[0][0] is not None else 0.0
     if non_match > match:
         raise RunError(
             f"A pair can't be a non-match up to {non_match:.4f} and a match from {match:.4f} on.",

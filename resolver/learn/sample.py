@@ -65,8 +65,7 @@ def draw(con: duckdb.DuckDBPyConnection, records: Path, events: Path, pairs: Pat
 
 def _pairs(con: duckdb.DuckDBPyConnection, records: Path, pairs: Path, most: int) -> pl.DataFrame:
     con.execute(f"CREATE OR REPLACE TEMP VIEW candidates AS FROM read_parquet({quote(pairs)})")
-    row = con.execute("SELECT count(*) FROM candidates").fetchone()
-    count = int(row[0]) if row else 0
+    ((count,),) = con.execute("SELECT count(*) FROM candidates").fetchall()
     order = "ORDER BY left_rid, right_rid"
     if count <= most:
         return con.sql(f"SELECT left_rid, right_rid, logit FROM candidates {order}").pl()
@@ -75,7 +74,8 @@ def _pairs(con: duckdb.DuckDBPyConnection, records: Path, pairs: Path, most: int
     con.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE drawn AS
-        WITH first AS (SELECT rid FROM read_parquet({quote(records)}) WHERE md5_number_lower(record_id) % 1000000 < {share})
+        WITH first AS (
+            SELECT rid FROM read_parquet({quote(records)}) WHERE md5_number_lower(record_id) % 1000000 < {share})
         SELECT rid FROM first
         UNION SELECT right_rid FROM candidates SEMI JOIN first ON left_rid = first.rid WHERE logit > {LIKELY}
         UNION SELECT left_rid FROM candidates SEMI JOIN first ON right_rid = first.rid WHERE logit > {LIKELY}"""
