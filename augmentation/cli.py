@@ -79,6 +79,41 @@ def _show(summary: Summary, as_json: bool) -> None:
     Console().print(summary.table())
 
 
+def _of_population(name: str, function: str, text: str) -> None:
+    """Add a command that runs one function of the pipeline on a config."""
+
+    @augment.command(name, help=text)
+    @click.argument("config")
+    @_population
+    @_out
+    @_common
+    def command(
+        config: str,
+        population: Path | None,
+        out: Path | None,
+        seed: int | None,
+        threads: int | None,
+        overrides: tuple[str, ...],
+        as_json: bool,
+        quiet: bool,
+    ) -> None:
+        from augmentation import pipeline
+        from resolver.progress import for_terminal
+
+        settings = _settings(config, overrides, {"population.dir": population, "seed": seed, "threads": threads})
+        folder, progress = _folder(out or settings.out, "--out"), for_terminal(quiet or as_json)
+        if function != "corrupt":
+            _folder(settings.population.dir, "--population")
+        _show(getattr(pipeline, function)(settings, folder, progress), as_json)
+
+
+_of_population("all", "make", "All steps: look-alikes, facilities, errors, clinical noise, truth.")
+_of_population("segment", "split", "Give the population to facilities, without errors: the first half of `all`.")
+_of_population(
+    "corrupt", "corrupt", "Make errors and clinical noise on what `segment` made, in place: the second half."
+)
+
+
 @augment.command()
 @click.option("--records", type=click.IntRange(min=1), required=True, help="How many records to make.")
 @click.option("--config", default="realistic", show_default=True, help="A YAML file or the name of a preset.")

@@ -91,6 +91,9 @@ class FamilySettings(Section):
     kinds: dict[str, float | dict[str, float]] = Field(min_length=1)
     """Weight of each kind in the family: a number for all of the kind's own fields alike, or field by field."""
 
+    idle: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the draws of this family that come to nothing: a protocol may count what it tried."""
+
 
 class ErrorSettings(Section):
     counts: tuple[CountSettings, ...] = ()
@@ -99,6 +102,9 @@ class ErrorSettings(Section):
     not_applicable: Literal["redraw", "skip"] = "redraw"
     """When an error that was drawn can't be made (a missing value can't be misspelt). redraw: draw another, so that the
     counts hold. skip: let it go, so that the counts say how many were tried."""
+
+    repeats: bool = True
+    """Whether one kind may strike one field of a record more than once."""
 
     families: dict[str, FamilySettings] = Field(default={})
     """Families of errors with their weights."""
@@ -216,8 +222,11 @@ class AugmentSettings(Section):
     contact: ContactSettings = ContactSettings()
     clinical: ClinicalSettings = ClinicalSettings()
 
+    every_facility: FacilitySettings = FacilitySettings()
+    """What all facilities have in common that `facilities` says nothing about."""
+
     facilities: dict[int, FacilitySettings] = Field(default={})
-    """What is particular about facility 1, 2, 3, ...; the others are as the class says."""
+    """What is particular about facility 1, 2, 3, ...; the others are as `every_facility` says."""
 
     def facility(self, number: int) -> FacilitySettings:
-        return self.facilities.get(number, FacilitySettings())
+        return self.facilities.get(number, self.every_facility)

@@ -66,6 +66,9 @@ _LONG = {short: word for word, forms in _SHORT.items() for short in forms}
 _UNIT = re.compile(r"\s*(?:\b(?:APT|APARTMENT|UNIT|SUITE|STE)\b\.?\s*#?|#)\s*(\w+)\s*$", re.IGNORECASE)
 _UNIT_FORMS = (" APT {}", " APARTMENT {}", " UNIT {}", " #{}", " # {}", " APT. {}", ", APT {}", " STE {}", "-{}")
 
+_INVENTED = ("OAK", "MAPLE", "CEDAR", "PINE", "ELM", "LAKE", "HILL", "PARK", "RIVER", "FOREST", "MEADOW", "SPRING")
+_INVENTED_WAYS = ("STREET", "AVENUE", "ROAD", "DRIVE", "LANE", "COURT", "PLACE", "BOULEVARD")
+
 # Parts of town names that people and post offices write in several ways.
 _TOWN = (
     *((r"^NORTH ", "N "), (r"^SOUTH ", "S "), (r"^EAST ", "E "), (r"^WEST ", "W "), (r"^N\.? ", "NORTH ")),
@@ -146,6 +149,13 @@ def zip_kept(record: Record, field: str, stream: Stream) -> Change:
 def street_only(record: Record, field: str, stream: Stream) -> Change:
     """Another street line, town and ZIP as before: a move within the town."""
     return _moved(record, stream, ("ADDRESS",))
+
+
+@register_value("street_invented", "ADDRESS")
+def street_invented(value: str, stream: Stream) -> str | None:
+    """A street line that is nobody's in the population, town and ZIP as before."""
+    street = f"{stream.between(1, 9999)} {stream.pick(_INVENTED)} {stream.pick(_INVENTED_WAYS)}"
+    return like(value, street) if value.isupper() else street.title()
 
 
 @register_value("town_alias", "CITY")

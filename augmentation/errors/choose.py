@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from augmentation.errors import Kind, kinds
+from augmentation.errors import FIELDS, Kind, kinds
 from augmentation.settings import CountSettings, ErrorSettings
 from augmentation.streams import Floats, Words, key, uniform
 from resolver.errors import SettingsError
@@ -34,6 +34,7 @@ class Target:
 @dataclass(frozen=True)
 class Family:
     weight: float
+    idle: float
     key: int
     targets: tuple[Target, ...]
 
@@ -63,10 +64,20 @@ def plan(settings: ErrorSettings, columns: Collection[str]) -> tuple[Family, ...
                 if field in columns and share > 0 and field not in wrong
             ]
         if targets and family.weight > 0:
-            families.append(Family(family.weight, key("family", name), tuple(targets)))
+            families.append(Family(family.weight, family.idle, key("family", name), tuple(targets)))
     if faults:
         raise SettingsError("The config", faults)
     return tuple(families)
+
+
+def check(settings: ErrorSettings) -> None:
+    """Refuse kinds and fields that there are none of, before any work."""
+    plan(settings, FIELDS)
+    unknown = sorted({*settings.missing, *settings.defaults} - set(FIELDS))
+    if unknown:
+        raise SettingsError(
+            "The config", [f"errors: no errors are made on {name}; known are {', '.join(FIELDS)}" for name in unknown]
+        )
 
 
 def first(keys: Words, attempt: int, candidates: list[tuple[int, float]]) -> Rows:
@@ -83,10 +94,12 @@ def first(keys: Words, attempt: int, candidates: list[tuple[int, float]]) -> Row
 
 
 def draw(families: tuple[Family, ...], keys: Words, rows: Rows, attempt: int) -> Iterator[tuple[Target, Rows]]:
-    """The targets of one attempt with the rows that they strike, each row once."""
+    """The targets of one attempt with the rows that they strike, each row once at the most."""
     family_of = first(keys[rows], attempt, [(family.key, family.weight) for family in families])
     for position, family in enumerate(families):
         struck = rows[family_of == position]
+        if family.idle:
+            struck = struck[uniform(keys[struck], family.key, key("idle"), attempt) >= family.idle]
         if not len(struck):
             continue
         target_of = first(keys[struck], attempt, [(one.key, one.weight) for one in family.targets])

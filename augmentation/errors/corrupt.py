@@ -98,9 +98,12 @@ def corrupt(
     for attempt in range(attempts):
         if not len(active):
             break
+        if skip:
+            left[active] -= 1
         for one, rows in draw(families, keys, active, attempt):
-            made = worker.apply(one, rows, attempt + 3)
-            left[rows] -= 1 if skip else made
+            made = worker.apply(one, rows if errors.repeats else worker.spared(one, rows), attempt + 3)
+            if not skip:
+                left[made] -= 1
         active = active[left[active] > 0]
     return worker.changes
 
@@ -108,9 +111,9 @@ def corrupt(
 def _factors(facility: npt.NDArray[np.int64], settings: AugmentSettings) -> tuple[Floats, Floats]:
     of_errors: Floats = np.ones(len(facility))
     of_missing: Floats = np.ones(len(facility))
-    for number, own in settings.facilities.items():
-        of_errors[facility == number] = own.errors
-        of_missing[facility == number] = own.missing
+    for number in np.unique(facility).tolist():
+        of_errors[facility == number] = settings.facility(number).errors
+        of_missing[facility == number] = settings.facility(number).missing
     return of_errors, of_missing
 
 
@@ -120,15 +123,20 @@ class _Worker:
         self.clean = {name: list(values) for name, values in columns.items()}
         self.record = Record(columns, person_of, world)
         self.changes = Changes()
+        self.struck: dict[int, npt.NDArray[np.bool_]] = {}
 
     def strike(self, one: Target, share: Floats, step: int) -> None:
         """Make one error on the given share of all records."""
         if one.field in self.columns:
             self.apply(one, np.flatnonzero(uniform(self.keys, one.key, key("share")) < share), step)
 
-    def apply(self, one: Target, rows: Rows, step: int) -> npt.NDArray[np.int64]:
-        """Make an error on rows where it can be made; 1 for each row where it was, else 0."""
-        made = np.zeros(len(rows), dtype=np.int64)
+    def spared(self, one: Target, rows: Rows) -> Rows:
+        """The rows on which this error was not made before."""
+        return rows[~self.struck[one.key][rows]] if one.key in self.struck else rows
+
+    def apply(self, one: Target, rows: Rows, step: int) -> Rows:
+        """Make an error on rows where it can be made; the rows on which it was."""
+        made = np.zeros(len(rows), dtype=bool)
         states = mix(self.keys[rows], one.key, key("change"), step).tolist()
         record, change, field = self.record, one.kind.change, one.field
         for place, row in enumerate(rows.tolist()):
@@ -140,7 +148,10 @@ class _Worker:
                 made[place] = self._put(row, step, one, ((field, found),))
             else:
                 made[place] = self._put(row, step, one, tuple(found.items()))
-        return made
+        if one.key not in self.struck:
+            self.struck[one.key] = np.zeros(len(self.keys), dtype=bool)
+        self.struck[one.key][rows[made]] = True
+        return rows[made]
 
     def _put(self, row: int, step: int, one: Target, found: tuple[tuple[str, str | None], ...]) -> bool:
         """Put new values in place and note them. An error that would undo an earlier one is not made."""

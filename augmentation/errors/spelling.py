@@ -37,15 +37,16 @@ _MISREAD = (
     *(("S", "5"), ("O", "0"), ("I", "1"), ("B", "8"), ("Z", "2"), ("F", "E"), ("K", "X"), ("V", "Y"), ("T", "I")),
 )
 
-# Spellings of one sound, each heard both ways.
+# Spellings of one sound, each heard both ways, and some that are only simplified.
 _SOUNDS = (
     *(("PH", "F"), ("CK", "K"), ("C", "K"), ("QU", "KW"), ("X", "KS"), ("Z", "S"), ("SCH", "SH"), ("TH", "T")),
     *(("Y", "I"), ("IE", "Y"), ("EE", "EA"), ("EY", "IE"), ("AI", "AY"), ("EI", "IE"), ("OU", "OO"), ("AU", "AW")),
-    *(("OE", "O"), ("OUGH", "OW"), ("EAU", "O"), ("GH", "G"), ("KN", "N"), ("WR", "R"), ("WH", "W"), ("MC", "MAC")),
-    *(("SEN", "SON"), ("MANN", "MAN"), ("ER", "OR"), ("EL", "LE"), ("ANNE", "ANN"), ("INE", "EEN"), ("A", "AH")),
+    *(("OUGH", "OW"), ("GH", "G"), ("KN", "N"), ("WR", "R"), ("WH", "W"), ("MC", "MAC"), ("SEN", "SON")),
+    *(("MANN", "MAN"), ("ER", "OR"), ("EL", "LE"), ("ANNE", "ANN"), ("INE", "EEN"), ("DGE", "GE"), ("J", "G")),
     *(("LL", "L"), ("NN", "N"), ("TT", "T"), ("SS", "S"), ("RR", "R"), ("MM", "M"), ("PP", "P"), ("FF", "F")),
-    *(("DGE", "GE"), ("J", "G"), ("V", "W"), ("SZ", "S"), ("CZ", "CH"), ("TZ", "Z"), ("DT", "T"), ("E", "")),
+    *(("SZ", "S"), ("CZ", "CH"), ("TZ", "Z"), ("DT", "T"), ("AE", "E"), ("OE", "O")),
 )
+_SIMPLER = (("EAUX", "O"), ("EAU", "O"), ("AH", "A"), ("HN", "N"), ("TH", "T"), ("MB", "M"), ("E", ""), ("H", ""))
 
 
 def as_in(model: str, letters: str) -> str:
@@ -59,7 +60,7 @@ def like(model: str, text: str) -> str:
         return text.upper()
     if model.islower():
         return text.lower()
-    return re.sub(r"[^\W\d_]+('[^\W\d_]+)?", lambda word: word[0][:1].upper() + word[0][1:].lower(), text)
+    return re.sub(r"[^\W\d_]+", lambda word: word[0][:1].upper() + word[0][1:].lower(), text)
 
 
 def _letters(text: str) -> list[int]:
@@ -91,27 +92,39 @@ def keyboard(value: str, stream: Stream) -> str | None:
 
 @register_value("letters", *NAMES)
 def letters(value: str, stream: Stream) -> str | None:
-    """One to three letters replaced by any others: a name that nobody could read or hear."""
+    """One, two or three letters replaced by any others or lost, as often each: what nobody could have read or heard."""
     places = _letters(value)
-    for _ in range(min(1 + stream.below(3), len(places))):
-        place = stream.pick(places)
-        value = value[:place] + as_in(value[place], stream.pick(_LETTERS)) + value[place + 1 :]
-    return value
+    changed = list(value)
+    for _ in range(min(1 + stream.below(3), len(places) - 1)):
+        place, way = places.pop(stream.below(len(places))), stream.below(10)
+        if way < 2:
+            changed[place] = ""
+        else:
+            near = _NEAR.get(value[place].upper(), _LETTERS) if way < 6 else _LETTERS
+            changed[place] = as_in(value[place], stream.pick(near))
+    return "".join(changed)
+
+
+def _both(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    return tuple(one for left, right in pairs for one in ((left, right), (right, left)))
+
+
+_HEARD, _SEEN = (*_both(_SOUNDS), *_SIMPLER), _both(_MISREAD)
 
 
 def _exchange(value: str, pairs: tuple[tuple[str, str], ...], stream: Stream) -> str | None:
     """One of the exchanges that the value allows, drawn alike among all of its places."""
     upper = value.upper()
-    if len(upper) != len(value):
+    if len(upper) != len(value) or len(value) < 3:
         return None
     found = []
-    for left, right in pairs:
-        for old, new in ((left, right), (right, left)):
-            place = upper.find(old) if old else -1
-            while place >= 0:
-                if not (upper.startswith(new, place) and len(new) > len(old)):
-                    found.append((place, old, new))
-                place = upper.find(old, place + 1)
+    for old, new in pairs:
+        place = upper.find(old)
+        while place >= 0:
+            # ANN is in ANNE already: what is exchanged for something longer must not be that already.
+            if not (len(new) > len(old) and new in upper[max(0, place - 1) : place + len(new)]):
+                found.append((place, old, new))
+            place = upper.find(old, place + 1)
     if not found:
         return None
     place, old, new = stream.pick(found)
@@ -124,11 +137,11 @@ def misread(value: str, stream: Stream) -> str | None:
     """One to three shapes misread, as from a scan."""
     changed: str | None = value
     for _ in range(stream.pick(_LENGTHS)):
-        changed = _exchange(changed, _MISREAD, stream) if changed else None
+        changed = _exchange(changed, _SEEN, stream) if changed else None
     return changed
 
 
 @register_value("misheard", *NAMES, "CITY")
 def misheard(value: str, stream: Stream) -> str | None:
     """Written as it sounds."""
-    return _exchange(value, _SOUNDS, stream)
+    return _exchange(value, _HEARD, stream)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import shutil
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -20,9 +19,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from augmentation.bed import put_in_place, scratch_of
+from augmentation import bed
 from augmentation.contact import contact
 from augmentation.errors import FIELDS
+from augmentation.errors.choose import check
 from augmentation.errors.corrupt import Changes, corrupt, styled
 from augmentation.errors.record import World
 from augmentation.people.names import surnames
@@ -30,7 +30,6 @@ from augmentation.people.persons import Block, Whole, block, persons
 from augmentation.settings import AugmentSettings
 from augmentation.streams import Words, key, mix, uniform
 from augmentation.summary import Summary
-from resolver import files
 from resolver.errors import RunError
 from resolver.progress import Progress
 
@@ -177,9 +176,9 @@ def _plan(records: int, settings: AugmentSettings) -> Iterator[tuple[int, int]]:
 def people(records: int, out: Path, settings: AugmentSettings, progress: Progress) -> Summary:
     """Write so many records to OUT/facility_N/patients.parquet, with OUT/truth/{truth,errors}.parquet."""
     facilities = range(1, settings.segment.facilities + 1)
+    check(settings.errors)
     summary = Summary()
-    scratch = scratch_of(out)
-    try:
+    with bed.whole(out) as scratch:
         with _Tables(scratch) as tables, progress.step("records", records, "records") as step:
             for made in _made(_plan(records, settings), settings):
                 for number in facilities:
@@ -190,11 +189,8 @@ def people(records: int, out: Path, settings: AugmentSettings, progress: Progres
                 summary.add_truth(made.truth)
                 summary.add_errors(made.errors)
                 step.advance(made.truth.num_rows)
-        files.write_json(scratch / "truth" / "settings.json", settings.model_dump(mode="json"))
-        summary.write(scratch / "summary.json")
-        put_in_place(scratch, out)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        bed.note(scratch, settings, "people", {"records": summary.records})
+        summary.write(scratch / bed.SUMMARY)
     return summary
 
 
