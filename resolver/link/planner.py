@@ -18,11 +18,13 @@ import numpy as np
 from resolver.link import rules
 from resolver.link.rules import EVERYTHING, Rule
 
-SAMPLED = 1500  # records
+SAMPLED = 3000  # records
 CAPS = (5, 10, 20, 40, 80, 160, 320, 640, 1280)  # block sizes to choose from, below link.max_block
-LEAST_WORTH = 1e-4  # expected matches per candidate below which a rule is not worth its pairs
-OVERHEAD = 0.2  # what a rule costs whatever it proposes, in candidates per record: its join takes about that long
-LEAST_ALONE = 2e-5  # a rule that alone finds no larger share of the matches is dropped again
+LEAST_WORTH = 1e-5  # expected matches per candidate below which a rule is not worth its pairs
+OVERHEAD = 0.25  # what a rule costs whatever it proposes, in candidates per record: its join takes about that long
+# What finding a match is worth that no, one, two other rules find. A match of the sample that hangs on one rule stands
+# for others, outside the sample, that this rule just misses.
+WORTH = (1.0, 0.1, 0.03, 0.0)
 AGREEMENT = 0.6  # how often two records of one person agree on a clinical key, where both have one
 
 Score = Callable[[duckdb.DuckDBPyConnection, str], str]
@@ -125,7 +127,8 @@ def _choose(catalogue: list[Rule], rows: dict[str, np.ndarray], records: int, bu
     matches = weight / (1 + np.exp(-np.clip(best, -700, 700)))
     bucket = np.searchsorted(caps, size)
     starts = np.searchsorted(rule, np.arange(len(catalogue) + 1))
-    covered = np.zeros(pairs, dtype=bool)
+    times = np.zeros(pairs, dtype=np.int32)  # rules that find each pair
+    worth = np.array(WORTH)
     unit = 2 * sample
     left = budget * unit
     total = float(matches.sum())
@@ -134,14 +137,15 @@ def _choose(catalogue: list[Rule], rows: dict[str, np.ndarray], records: int, bu
         best_ratio, pick = LEAST_WORTH, None
         for number in range(len(catalogue)):
             mine = slice(starts[number], starts[number + 1])
-            ids = pair[mine]
-            fresh = ~covered[ids]
+            # An upgrade to a larger cap counts what the smaller one had not found.
+            fresh = bucket[mine] > chosen.get(number, -1)
             if not fresh.any():
                 continue
-            ids, into = ids[fresh], bucket[mine][fresh]
-            cost = np.cumsum(np.bincount(into, weight[ids], len(caps)))
-            gain = np.cumsum(np.bincount(into, matches[ids], len(caps)))
-            fits = (cost > 0) & (cost <= left)
+            ids, into = pair[mine][fresh], bucket[mine][fresh]
+            found = np.minimum(times[ids], len(WORTH) - 1)
+            cost = np.cumsum(np.bincount(into, weight[ids] * (found == 0), len(caps)))
+            gain = np.cumsum(np.bincount(into, matches[ids] * worth[found], len(caps)))
+            fits = (cost <= left) & (np.arange(len(caps)) > chosen.get(number, -1))
             fixed = 0.0 if number in chosen else OVERHEAD * unit
             ratio = np.where(fits, gain / np.maximum(cost + fixed, 1e-9), 0.0)
             # Of caps that are about as good, the largest: it holds up better where the sample was thin.
@@ -153,38 +157,22 @@ def _choose(catalogue: list[Rule], rows: dict[str, np.ndarray], records: int, bu
             break
         number, cap, cost_of = pick
         mine = slice(starts[number], starts[number + 1])
-        covered[pair[mine][bucket[mine] <= cap]] = True
+        fresh = (bucket[mine] <= cap) & (bucket[mine] > chosen.get(number, -1))
+        times[pair[mine][fresh]] += 1
         left -= cost_of
         chosen[number] = cap
-    found = {
-        number: pair[starts[number] : starts[number + 1]][bucket[starts[number] : starts[number + 1]] <= cap]
-        for number, cap in chosen.items()
-    }
-    kept = _needed(found, matches, LEAST_ALONE * total)
     covered = np.zeros(pairs, dtype=bool)
     planned = []
-    for number in kept:
-        fresh = found[number][~covered[found[number]]]
-        covered[fresh] = True
-        adds, gains = float(weight[fresh].sum()) / unit, float(matches[fresh].sum()) / max(total, 1e-9)
-        planned.append(Planned(catalogue[number], int(caps[chosen[number]]), adds, gains))
+    for number, cap in chosen.items():
+        mine = slice(starts[number], starts[number + 1])
+        ids = pair[mine][bucket[mine] <= cap]
+        new = ids[~covered[ids]]
+        covered[new] = True
+        adds, gains = float(weight[new].sum()) / unit, float(matches[new].sum()) / max(total, 1e-9)
+        planned.append(Planned(catalogue[number], int(caps[cap]), adds, gains))
     return Plan(
         tuple(planned),
         float(weight[covered].sum()) / unit,
         total / unit,
         float(matches[~covered].sum()) / max(total, 1e-9),
     )
-
-
-def _needed(found: dict[int, np.ndarray], matches: np.ndarray, least: float) -> list[int]:
-    """The rules, in their order, without those whose matches the others find anyway; latest first."""
-    times = np.zeros(len(matches), dtype=np.int32)
-    for ids in found.values():
-        times[ids] += 1
-    kept = list(found)
-    for number in reversed(list(found)):
-        ids = found[number]
-        if float(matches[ids][times[ids] == 1].sum()) <= least:
-            times[ids] -= 1
-            kept.remove(number)
-    return kept
