@@ -65,6 +65,12 @@ def sign_in(line: str) -> str | None:
     return next((sign for signs, _, _ in _SIGNS for sign in signs if sign in line), None)
 
 
+def full_disk(done: str, folder: object) -> GenerationError:
+    """The error for a disk on which not even Synthea's output fits."""
+    _, what, do = _SIGNS[0]
+    return GenerationError(f"Synthea failed after {done}: {what.format(folder=folder)}", do=do)
+
+
 def explain(signs: set[str], code: int, *, done: str, folder: object, log: object, heap: float) -> ResolverError:
     """The error for a Synthea that ended too early; `done` says how far it came."""
     for known, what, do in _SIGNS:

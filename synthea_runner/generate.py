@@ -11,23 +11,19 @@ Knows nothing of what is in the tables.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
-import re
 import shutil
-import signal
-import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from resolver import files
 from resolver.errors import RunError, UsageError
 from resolver.progress import Progress
-from synthea_runner import failures, states
+from synthea_runner import failures, states, watch
 from synthea_runner.locate import Synthea
 from synthea_runner.settings import SyntheaSettings
 
@@ -35,8 +31,6 @@ RECORD = "generation.json"
 LOG = "synthea.log"
 RESULT = "synthea"
 _ATTEMPT = ".attempt-"
-_PERSON = re.compile(r"^(\d+) -- ")
-_TOTALS = re.compile(r"^Records: total=(\d+), alive=(\d+), dead=(\d+)")
 
 
 @dataclass(frozen=True)
@@ -113,7 +107,7 @@ def generate(
     chosen = settings.model_dump(mode="json", exclude={"version", "via", "classpath", "image", "heap_gib"})
     wanted = {
         "synthea": {"version": synthea.version, "build": synthea.build},
-        "options": chosen | asdict(request),
+        "options": asdict(request) | chosen | {"state": request.state},
         "arguments": arguments(settings, request),
     }
     with files.lock(out / ".lock", f"The population folder {out}") as descriptor:
@@ -139,7 +133,7 @@ def read_record(out: Path) -> dict[str, Any] | None:
 def unfinished(out: Path, record: dict[str, Any]) -> str:
     """How far a generation came that did not finish, in words."""
     asked = record["options"]
-    done = _persons_in_log(out / LOG)
+    done = watch.simulated_in(out / LOG)
     return (
         f"{done:,} of {asked['population']:,} persons (seed {asked['seed']}, {asked['state']}) were simulated; "
         "no table is complete"
@@ -192,13 +186,26 @@ def _make(
     base = f"--exporter.baseDirectory={synthea.base(attempt)}"
     command = synthea.command(attempt, settings.heap_gib, [base, *wanted["arguments"]])
     try:
-        totals = _watch(command, settings, request, out, progress, descriptor)
+        with progress.step("Synthea", total=request.population, unit="persons") as step:
+            heard = watch.run(command, out / LOG, step.advance, descriptor)
+        if heard.code or heard.totals is None:
+            raise failures.explain(
+                heard.signs,
+                heard.code,
+                done=_so_far(len(heard.simulated), request),
+                folder=out,
+                log=out / LOG,
+                heap=settings.heap_gib,
+            )
+        totals = heard.totals
     except failures.StoppedError:
         files.write_json(out / RECORD, record | {"status": "stopped"})
         raise
-    except (RunError, OSError):
+    except (RunError, OSError) as error:
         with contextlib.suppress(OSError):  # the disk may be full
             files.write_json(out / RECORD, record | {"status": "failed"})
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise failures.full_disk(_so_far(watch.simulated_in(out / LOG), request), out) from None
         raise
     _require_all(attempt, request, settings, totals, out)
     attempt.rename(out / RESULT)
@@ -208,80 +215,8 @@ def _make(
     return Outcome(*totals, seconds, made=True)
 
 
-def _watch(
-    command: list[str],
-    settings: SyntheaSettings,
-    request: Request,
-    out: Path,
-    progress: Progress,
-    descriptor: int,
-) -> tuple[int, int, int]:
-    """Run Synthea to its end; its totals (persons, alive, dead)."""
-    log = out / LOG
-    simulated: set[int] = set()  # a person who died is simulated again under the same number, until one lives
-    signs: set[str] = set()
-    totals: tuple[int, int, int] | None = None
-    stopped = False
-    with (
-        log.open("w", encoding="utf-8") as kept,
-        _terminated_like_interrupted(),
-        subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            pass_fds=(descriptor,),  # if this process is killed, the folder stays locked until Synthea has ended
-        ) as process,
-        progress.step("Synthea", total=request.population, unit="persons") as step,
-    ):
-        assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                kept.write(line)
-                if person := _PERSON.match(line):
-                    if int(person[1]) not in simulated:
-                        simulated.add(int(person[1]))
-                        step.advance(1)
-                elif found := _TOTALS.match(line):
-                    totals = (int(found[1]), int(found[2]), int(found[3]))
-                elif sign := failures.sign_in(line):
-                    signs.add(sign)
-                    if failures.fatal(line):
-                        process.terminate()
-        except KeyboardInterrupt:
-            stopped = True
-            process.terminate()
-        except OSError:  # the log can't be written
-            signs.add("No space left on device")
-            process.terminate()
-        code = process.wait()
-    done = f"{len(simulated):,} of {request.population:,} persons"
-    if stopped:
-        code = -signal.SIGTERM
-    if code or totals is None:
-        raise failures.explain(signs, code, done=done, folder=out, log=log, heap=settings.heap_gib)
-    return totals
-
-
-@contextlib.contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """Treat a request to end (kill, a shutdown) like Ctrl-C, so that Synthea is ended too."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not in the main thread, where signals can't be caught
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _so_far(simulated: int, request: Request) -> str:
+    return f"{simulated:,} of {request.population:,} persons"
 
 
 def _require_all(
@@ -312,11 +247,3 @@ def _require_all(
 def _lines(path: Path) -> int:
     with path.open("rb") as file:
         return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
-
-
-def _persons_in_log(log: Path) -> int:
-    try:
-        with log.open(encoding="utf-8", errors="replace") as lines:
-            return len({person[1] for line in lines if (person := _PERSON.match(line))})
-    except OSError:
-        return 0

@@ -13,11 +13,12 @@ TIME = "TIMESTAMP"  # in UTC
 MONEY = "DECIMAL(18,2)"
 COUNT = "BIGINT"
 NUMBER = "DOUBLE"
+SCORE = "DECIMAL(18,9)"  # a mean whose last digits depend on the order in which threads add
 
 
 def _columns(text: str) -> dict[str, str]:
     """`NAME`, `NAME:type` separated by spaces; text where no type is given."""
-    types = {"day": DAY, "time": TIME, "money": MONEY, "count": COUNT, "number": NUMBER, "text": TEXT}
+    types = {"day": DAY, "time": TIME, "money": MONEY, "count": COUNT, "number": NUMBER, "score": SCORE, "text": TEXT}
     pairs = (entry.partition(":") for entry in text.split())
     return {name: types[kind or "text"] for name, _, kind in pairs}
 
@@ -64,7 +65,7 @@ LAYOUT: dict[str, dict[str, str]] = {
         "Id NAME OWNERSHIP ADDRESS CITY STATE_HEADQUARTERED ZIP PHONE AMOUNT_COVERED:money AMOUNT_UNCOVERED:money "
         "REVENUE:money COVERED_ENCOUNTERS:count UNCOVERED_ENCOUNTERS:count COVERED_MEDICATIONS:count "
         "UNCOVERED_MEDICATIONS:count COVERED_PROCEDURES:count UNCOVERED_PROCEDURES:count "
-        "COVERED_IMMUNIZATIONS:count UNCOVERED_IMMUNIZATIONS:count UNIQUE_CUSTOMERS:count QOLS_AVG:number "
+        "COVERED_IMMUNIZATIONS:count UNCOVERED_IMMUNIZATIONS:count UNIQUE_CUSTOMERS:count QOLS_AVG:score "
         "MEMBER_MONTHS:count"
     ),
     "payer_transitions": _columns(

@@ -66,7 +66,7 @@ class SyntheaSettings(Section):
     years_of_history: int = Field(default=10, ge=0)
     """Years of history that are kept; 0 keeps all."""
 
-    heap_gib: float = Field(default=4.0, ge=0.25)
+    heap_gib: float = Field(default=4.0, gt=0)
     """Memory for Java, in GiB."""
 
     threads: int = Field(default=0, ge=0)

@@ -172,7 +172,8 @@ def _line_ends(csv: Path) -> Iterator[int]:
                 text, quoted = _without_quoted(block, quoted)
             text = text.replace(b"\r", b"") if b"\r" in text else text
             joined = last + text
-            yield joined.count(b"\n", 1) - sum(len(run) - 1 for run in re.findall(rb"\n\n+", joined))
+            blank = sum(len(run) - 1 for run in re.findall(rb"\n\n+", joined)) if b"\n\n" in joined else 0
+            yield joined.count(b"\n", 1) - blank
             last = joined[-1:]
     yield int(last != b"\n")
 
