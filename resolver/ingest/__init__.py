@@ -9,21 +9,24 @@ forbidden.py                  what must never be read to match
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from resolver.database import quote
 from resolver.errors import InputError, UsageError
 from resolver.ingest import facts
-from resolver.ingest.assemble import Assembly, Unreadable
+from resolver.ingest.assemble import Assembly, File
 from resolver.ingest.opening import Opener
-from resolver.ingest.raw import Batch, Rows
+from resolver.ingest.raw import Batch
 from resolver.ingest.readers import READERS
+from resolver.progress import Step
 from resolver.runs import stat_of
 from resolver.settings import Settings
 from resolver.stage import Facts, StageContext
 
 __all__ = ["run", "watches"]
+
+FILES_PER_QUERY = 32
 
 
 def watches(settings: Settings) -> Mapping[str, Any]:
@@ -41,23 +44,20 @@ def run(context: StageContext) -> Facts:
         assembly = Assembly(con, context.base if only_changes else {})
         batches = [batch for source in settings.sources for batch in READERS[source.kind].read(source, opener)]
         _distinct([batch.name for batch in batches])
-        for batch in batches:
-            for rows in batch.persons:
-                with _named(batch, rows), context.progress.step(f"records of {batch.name}", rows.total) as step:
-                    assembly.add_persons(batch, rows, settings.ingest.placeholders)
-                    step.advance(rows.total)
+        numbered = _numbered(batches)
+        for files in _groups(file for file in numbered if file.rows.kind == "person"):
+            with _step(context, "records", files) as step:
+                assembly.add_persons(files, settings.ingest.placeholders)
+                step.advance(sum(file.rows.total for file in files))
         records = assembly.number_records()
         if not records:
             raise InputError(
                 "The sources hold no record that can be used.", do="Look at them with: resolver check CONFIG"
             )
-        for batch in batches:
-            total = sum(rows.total for rows in batch.events)
-            with context.progress.step(f"events of {batch.name}", total) as step:
-                for rows in batch.events:
-                    with _named(batch, rows):
-                        assembly.add_events(batch, rows)
-                    step.advance(rows.total)
+        for files in _groups(file for file in numbered if file.rows.kind != "person"):
+            with _step(context, files[0].rows.kind, files) as step:
+                assembly.add_events(files)
+                step.advance(sum(file.rows.total for file in files))
         sources = facts.of_sources(assembly, batches)
         facts.too_many_rejected(sources, settings.ingest.max_rejected)
         with context.progress.step("write the tables"):
@@ -85,13 +85,22 @@ def _distinct(names: list[str]) -> None:
             )
 
 
-@contextlib.contextmanager
-def _named(batch: Batch, rows: Rows) -> Iterator[None]:
-    """Says which file it was that failed while it was read."""
-    try:
-        yield
-    except Unreadable as error:
-        raise InputError(
-            f"{rows.file} of {batch.name} can't be read to its end: it is damaged, or holds text that is not UTF-8.",
-            do="Write it again.",
-        ) from error
+def _numbered(batches: list[Batch]) -> list[File]:
+    files = [(batch, rows) for batch in batches for rows in (*batch.persons, *batch.events)]
+    return [File(number, batch, rows) for number, (batch, rows) in enumerate(files)]
+
+
+def _groups(files: Iterable[File]) -> list[list[File]]:
+    """Files that one query can read, in order: planning a query takes longer than reading a small file."""
+    groups: dict[tuple[str, tuple[str, ...]], list[File]] = {}
+    for file in files:
+        groups.setdefault((file.rows.kind, file.batch.date_formats), []).append(file)
+    return [
+        group[at : at + FILES_PER_QUERY] for group in groups.values() for at in range(0, len(group), FILES_PER_QUERY)
+    ]
+
+
+def _step(context: StageContext, what: str, files: list[File]) -> contextlib.AbstractContextManager[Step]:
+    names = sorted({file.batch.name for file in files})
+    of = names[0] if len(names) == 1 else f"{len(names)} sources"
+    return context.progress.step(f"{what} of {of}", sum(file.rows.total for file in files))

@@ -6,8 +6,9 @@ Knows nothing of kinds of sources, nor of what a value means: that is normalise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 
@@ -35,42 +36,54 @@ FIELDS = tuple(name for name, _, _ in PERSON_FIELDS)
 RAW = tuple(f"raw_{name}" for name in FIELDS)
 
 
+# 64 bits of MD5, which no version of the database changes; they are summed per record, whatever the order.
+EVENT_HASH = """CAST(md5_number(concat_ws(chr(31), kind, system, code, coalesce(epoch_us(start), 0),
+    coalesce(epoch_us(stop), 0), coalesce(value, 0), coalesce(unit, ''), coalesce(description, ''))) >> 64 AS UBIGINT)"""
+
+
+class File(NamedTuple):
+    number: int
+    batch: raw.Batch
+    rows: raw.Rows
+
+
 class Assembly:
     """The tables of one run, from the first row to the finished files."""
 
     def __init__(self, con: duckdb.DuckDBPyConnection, base: Mapping[str, Path]) -> None:
         self.con = con
         self.base = base  # records, slices and events of the last run, where this one brings only changes
-        self.files: list[tuple[raw.Batch, raw.Rows]] = []  # position: number of the file
+        self.files: list[File] = []
         for name in ("records", "slices", "events"):
             if base:
                 tables.check(base[name], tables.TABLES[name])
         fields = ", ".join([f"{name} {kind}" for name, kind, _ in PERSON_FIELDS] + [f"{name} VARCHAR" for name in RAW])
         con.execute(f"CREATE TABLE rejected ({REJECTED_DDL})")
         con.execute(
-            f"""CREATE TABLE person (file_number INTEGER, row BIGINT, record_id VARCHAR, source VARCHAR, id VARCHAR, {fields},
+            f"""CREATE TABLE person (file INTEGER, row BIGINT, record_id VARCHAR, source VARCHAR, id VARCHAR, {fields},
             updated_at TIMESTAMP, race VARCHAR, ethnicity VARCHAR, hash VARCHAR, reason VARCHAR)"""
         )
         con.execute(
-            """CREATE TABLE event (file_number INTEGER, row BIGINT, rid INTEGER, kind VARCHAR, system VARCHAR, code VARCHAR,
+            """CREATE TABLE event (file INTEGER, row BIGINT, rid INTEGER, kind VARCHAR, system VARCHAR, code VARCHAR,
             description VARCHAR, start TIMESTAMP, stop TIMESTAMP, value DOUBLE, unit VARCHAR, hash UBIGINT,
             source VARCHAR, id VARCHAR, reason VARCHAR, content VARCHAR)"""
         )
 
-    def add_persons(self, batch: raw.Batch, rows: raw.Rows, placeholders: tuple[str, ...]) -> None:
-        normal = normalise.persons(f"({rows.query})", date_formats=batch.date_formats, placeholders=placeholders)
+    def add_persons(self, files: Sequence[File], placeholders: tuple[str, ...]) -> None:
+        """Rows of person files that share their date formats."""
+        normal = normalise.persons(_union(files), date_formats=files[0].batch.date_formats, placeholders=placeholders)
         content = ", ".join(f"coalesce({name}, '')" for name in RAW)
         usable = " OR ".join(f"{name} IS NOT NULL" for name in FIELDS)
-        added = self._insert(
-            f"""INSERT INTO person
-            SELECT {len(self.files)}, row, source || ':' || id, source, id, {", ".join(FIELDS)}, {", ".join(RAW)},
+        self._insert(
+            "person",
+            f"""SELECT file, row, source || ':' || id, source, id, {", ".join(FIELDS)}, {", ".join(RAW)},
                 updated_at, race, ethnicity, md5(concat_ws(chr(31), {content}, coalesce(epoch_us(updated_at), 0))),
                 CASE WHEN id IS NULL THEN {quote(NO_ID)}
                     WHEN length(id) > {normalise.MAX_LENGTH} THEN {quote(LONG_ID)}
                     WHEN NOT ({usable}) THEN {quote(NO_FIELD)} END
-            FROM ({normal})"""
+            FROM ({normal})""",
+            files,
         )
-        self._arrived(batch, rows, added)
 
     def number_records(self) -> int:
         """Put rows aside that repeat an id, and give the others their numbers; how many there are."""
@@ -80,7 +93,7 @@ class Assembly:
             FROM person
             WHERE reason IS NULL
                 AND record_id IN (SELECT record_id FROM person WHERE reason IS NULL GROUP BY record_id HAVING count(*) > 1)
-            WINDOW same AS (PARTITION BY record_id ORDER BY file_number, row, rowid)
+            WINDOW same AS (PARTITION BY record_id ORDER BY file, row, rowid)
             QUALIFY row_number() OVER same > 1"""
         )
         self.con.execute(
@@ -103,34 +116,33 @@ class Assembly:
         )
         return int(self.con.execute("SELECT count(*) FROM known").fetchall()[0][0])
 
-    def add_events(self, batch: raw.Batch, rows: raw.Rows) -> None:
-        normal = normalise.events(f"({rows.query})", date_formats=batch.date_formats)
-        added = self._insert(
-            f"""INSERT INTO event
-            SELECT {len(self.files)}, CASE WHEN reason IS NOT NULL THEN row END, rid, kind, system, code, description,
-                start, stop, value, unit,
-                md5_number_lower(concat_ws(chr(31), kind, system, code, coalesce(epoch_us(start), 0),
-                    coalesce(epoch_us(stop), 0), coalesce(value, 0), unit, description)),
-                CASE WHEN reason IS NOT NULL THEN source END, CASE WHEN reason IS NOT NULL THEN id END, reason,
-                CASE WHEN reason IS NOT NULL THEN to_json(struct_pack(kind := kind, code := code, description := description,
-                    start := raw_start, stop := raw_stop, value := raw_value, unit := unit)) END
+    def add_events(self, files: Sequence[File]) -> None:
+        """Rows of event files that share their date formats."""
+        normal = normalise.events(_union(files), date_formats=files[0].batch.date_formats)
+        bad = "CASE WHEN reason IS NOT NULL THEN"
+        self._insert(
+            "event",
+            f"""SELECT file, {bad} row END, rid, kind, system, code, description, start, stop, value, unit, {EVENT_HASH},
+                {bad} source END, {bad} id END, reason,
+                {bad} to_json(struct_pack(kind := kind, code := code, description := description, start := raw_start,
+                    stop := raw_stop, value := raw_value, unit := unit)) END
             FROM (
                 SELECT normal.*, known.rid, CASE WHEN known.rid IS NULL THEN {quote(NO_RECORD)}
                     WHEN code IS NULL THEN {quote(NO_CODE)} WHEN bad_start THEN {quote(NO_DATE)}
                     WHEN kind = 'measurement' AND normal.value IS NULL THEN {quote(NO_VALUE)} END AS reason
                 FROM ({normal}) AS normal LEFT JOIN known ON known.source = normal.source AND known.id = normal.id
-            )"""
+            )""",
+            files,
         )
-        self._arrived(batch, rows, added)
 
     def reject(self) -> None:
         """Move what can't be used into `rejected`."""
-        files = "[" + ", ".join(quote(rows.file) for _, rows in self.files) + "]"
+        files = f"MAP {{{', '.join(f'{file.number}: {quote(file.rows.file)}' for file in self.files)}}}"
         fields = ", ".join(f"{name} := raw_{name}" for name in FIELDS)
         for table, content in (("person", f"to_json(struct_pack({fields}))"), ("event", "content")):
             self.con.execute(
                 f"""INSERT INTO rejected
-                SELECT source, {files}[file_number + 1], row, left(id, {normalise.MAX_LENGTH}), reason, {content}
+                SELECT source, {files}[file], row, left(id, {normalise.MAX_LENGTH}), reason, {content}
                 FROM {table} WHERE reason IS NOT NULL AND reason <> {quote(SAME_CONTENT)}"""
             )
 
@@ -191,24 +203,42 @@ class Assembly:
             SELECT known.rid{record_id}, {number}
             FROM {old} AS old JOIN carried ON carried.old_rid = old.rid JOIN known ON known.record_id = carried.record_id"""
 
-    def _insert(self, query: str) -> int:
+    def _insert(self, table: str, query: str, files: Sequence[File]) -> None:
         try:
-            return int(self.con.execute(query).fetchall()[0][0])
+            self.con.execute(f"INSERT INTO {table} {query}")
         except (duckdb.IOException, duckdb.OutOfMemoryException):
             raise
         except duckdb.Error as error:
-            # Its message may quote a value.
-            raise Unreadable from error
+            # What the database says may quote a value.
+            raise InputError(_which(self.con, files), do="Write it again.") from error
+        numbers = [file.number for file in files]
+        arrived = dict(
+            self.con.execute(
+                f"SELECT file, count(*) FROM {table} WHERE file BETWEEN ? AND ? GROUP BY file",
+                [min(numbers), max(numbers)],
+            ).fetchall()
+        )
+        for file in files:
+            rows, added = file.rows, arrived.get(file.number, 0)
+            left_out = rows.total - rows.unreadable - added
+            if left_out < 0 or (left_out and not rows.filtered):
+                raise InputError(
+                    f"{rows.file} of {file.batch.name} has {rows.total:,} rows, but {added + rows.unreadable:,} arrived.",
+                    do="Run again when nothing writes to the sources.",
+                )
+        self.files.extend(files)
 
-    def _arrived(self, batch: raw.Batch, rows: raw.Rows, added: int) -> None:
-        left_out = rows.total - rows.unreadable - added
-        if left_out < 0 or (left_out and not rows.filtered):
-            raise InputError(
-                f"{rows.file} of {batch.name} has {rows.total:,} rows, but {added + rows.unreadable:,} arrived.",
-                do="Run again when nothing writes to the sources.",
-            )
-        self.files.append((batch, rows))
+
+def _union(files: Sequence[File]) -> str:
+    return "(" + " UNION ALL ".join(f"SELECT {file.number} AS file, * FROM ({file.rows.query})" for file in files) + ")"
 
 
-class Unreadable(Exception):
-    """A file opened well and failed while it was read."""
+def _which(con: duckdb.DuckDBPyConnection, files: Sequence[File]) -> str:
+    """The file that can't be read."""
+    for file in files:
+        try:
+            con.execute(f"SELECT max(hash(COLUMNS(*))) FROM ({file.rows.query})").fetchall()
+        except duckdb.Error:
+            what = "can't be read to its end: it is damaged, or holds text that is not UTF-8"
+            return f"{file.rows.file} of {file.batch.name} {what}."
+    return f"Files of {files[0].batch.name} can't be read."

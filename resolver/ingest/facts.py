@@ -21,8 +21,8 @@ def of_sources(assembly: Assembly, batches: list[raw.Batch]) -> dict[str, dict[s
     unreadable = con.execute(
         'SELECT source, "file", reason, count(*) FROM rejected GROUP BY ALL ORDER BY ALL'
     ).fetchall()
-    persons = _by_file(con, "SELECT file_number, coalesce(reason, ''), count(*) FROM person GROUP BY ALL ORDER BY ALL")
-    events = _by_file(con, "SELECT file_number, coalesce(reason, ''), count(*) FROM event GROUP BY ALL ORDER BY ALL")
+    persons = _by_file(con, "SELECT file, coalesce(reason, ''), count(*) FROM person GROUP BY ALL ORDER BY ALL")
+    events = _by_file(con, "SELECT file, coalesce(reason, ''), count(*) FROM event GROUP BY ALL ORDER BY ALL")
     found: dict[str, dict[str, Any]] = {}
     for batch in batches:
         found[batch.name] = {
@@ -36,7 +36,7 @@ def of_sources(assembly: Assembly, batches: list[raw.Batch]) -> dict[str, dict[s
             "rejected_records": 0,
             "files_not_read": list(batch.left_out),
         }
-    for number, (batch, rows) in enumerate(assembly.files):
+    for number, batch, rows in assembly.files:
         entry = found[batch.name]
         rejected: dict[str, int] = entry["rejected"]
         for source, file, reason, count in unreadable:

@@ -37,14 +37,16 @@ _WHOLE_ADDRESS = (
 
 
 def persons(table: str, *, date_formats: tuple[str, ...] = (), placeholders: tuple[str, ...] = ()) -> str:
-    """SQL: raw.PERSON_COLUMNS in; source, row, id, fields, raw_<field>, updated_at, race and ethnicity out."""
+    """SQL: `file` and raw.PERSON_COLUMNS in; file, source, row, id, fields, raw_<field>, updated_at, race, ethnicity out."""
     unknown = {*vocabulary.PLACEHOLDERS, *(value.strip().upper() for value in placeholders)}
-    kept = ", ".join(("source", "row", "id", "updated_at", "race", "ethnicity", *(f"raw_{name}" for name in FIELDS)))
+    kept = ", ".join(
+        ("file", "source", "row", "id", "updated_at", "race", "ethnicity", *(f"raw_{name}" for name in FIELDS))
+    )
     raws = ", ".join(f"nullif(left({_raw(name)}, {MAX_LENGTH}), '') AS raw_{name}" for name in FIELDS)
     given = ", ".join(f"{_given(name, unknown)} AS {name}" for name in raw.FIELDS)
     steps = {
         "given": f"""
-            SELECT source, row, {plain("id", None)} AS id, {stamp("updated_at", date_formats)} AS updated_at,
+            SELECT file, source, row, nullif(trim(id), '') AS id, {stamp("updated_at", date_formats)} AS updated_at,
                 {plain("race")} AS race, {plain("ethnicity")} AS ethnicity, {raws}, {given} FROM {table}""",
         "split": f"""
             SELECT *, regexp_extract(upper(address), {quote(_WHOLE_ADDRESS)}, ['street', 'city', 'state', 'zip']) AS whole,
@@ -80,7 +82,7 @@ def persons(table: str, *, date_formats: tuple[str, ...] = (), placeholders: tup
                     nullif(regexp_extract(line, {quote(_BOX_TAIL)}, 1), '')) AS unit)
             FROM spelt""",
         "final": f"""
-            SELECT source, row, id,
+            SELECT file, source, row, id,
                 {_name("first_name")} AS first_name, {_name("middle_name")} AS middle_name,
                 {_name("last_name")} AS last_name, {_name("maiden_name")} AS maiden_name, suffix,
                 {_possible_birth("birth_date")} AS birth_date, sex, {_possible_ssn("ssn")} AS ssn,
@@ -99,22 +101,22 @@ def persons(table: str, *, date_formats: tuple[str, ...] = (), placeholders: tup
 
 
 def events(table: str, *, date_formats: tuple[str, ...] = ()) -> str:
-    """SQL: raw.EVENT_COLUMNS in; the same in their form out, and beside them raw_start, raw_stop and raw_value, and
+    """SQL: `file` and raw.EVENT_COLUMNS in; the same in their form out, and beside them raw_start, raw_stop and raw_value, and
     bad_start, which says that there is a date and it is impossible."""
     first, last = f"TIMESTAMP '{FIRST_YEAR}-01-01'", f"TIMESTAMP '{LAST_EVENT_YEAR + 1}-01-01'"
     bad = ", ".join(f"TIMESTAMP {quote(day)}" for day in vocabulary.BAD_DATES)
     return f"""
     WITH plain AS (
-        SELECT source, row, {plain("id", None)} AS id, kind, {plain("system")} AS system, {plain("code")} AS code,
-            {plain("description")} AS description, start AS raw_start, stop AS raw_stop, value AS raw_value,
+        SELECT file, source, row, nullif(trim(id), '') AS id, kind, {plain("system")} AS system, {plain("code")} AS code,
+            left(description, {MAX_LENGTH}) AS description, start AS raw_start, stop AS raw_stop, value AS raw_value,
             {stamp("start", date_formats)} AS start, {stamp("stop", date_formats)} AS stop,
             try_cast(value AS DOUBLE) AS value, {plain("unit")} AS unit
         FROM {table}
     )
-    SELECT source, row, id, kind,
+    SELECT file, source, row, id, kind,
         CASE WHEN code IS NULL OR system IS NULL THEN 'TEXT'
             ELSE coalesce({_lookup("upper(system)", vocabulary.SYSTEMS)}, upper(system)) END AS system,
-        upper(coalesce(code, description)) AS code, description,
+        upper(coalesce(code, {plain("description")})) AS code, description,
         CASE WHEN start >= {first} AND start < {last} AND start NOT IN ({bad}) THEN start END AS start,
         CASE WHEN stop >= {first} AND stop < {last} AND stop NOT IN ({bad}) THEN stop END AS stop,
         CASE WHEN isfinite(value) THEN value END AS value, unit, raw_start, raw_stop, raw_value,
@@ -134,10 +136,9 @@ def letters(value: str) -> str:
     return f"CASE WHEN regexp_full_match({value}, '[A-Z]+( [A-Z]+)*') THEN {value} ELSE {parted} END"
 
 
-def plain(value: str, cut: int | None = MAX_LENGTH) -> str:
-    """SQL: a value without the blanks around it; null where nothing is left."""
-    text = f"nullif(trim({value}, {BLANKS}), '')"
-    return f"left({text}, {cut})" if cut else text
+def plain(value: str) -> str:
+    """SQL: a value without the spaces around it, no longer than needed; null where nothing is left."""
+    return f"nullif(trim(left({value}, {MAX_LENGTH})), '')"
 
 
 def _raw(name: str) -> str:
