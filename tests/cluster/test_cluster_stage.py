@@ -1,0 +1,88 @@
+"""The cluster stage reads decisions and writes clusters and cuts as declared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from resolver import cluster, tables
+from resolver.progress import Progress
+from resolver.settings import parse
+from resolver.stage import Facts, StageContext
+
+Pair = tuple[int, int, float, float | None]
+
+
+def run(folder: Path, sources: list[str], pairs: list[Pair], **section: Any) -> Facts:
+    """Run the stage over records with these sources and pairs of (left, right, logit, human)."""
+    settings = parse(
+        {
+            "run": {"dir": str(folder), "memory_gib": 1.0, "threads": 1},
+            "sources": [{"kind": "synthea", "path": "."}],
+            "cluster": section,
+        },
+        base=folder,
+        where="test",
+    )
+    with duckdb.connect() as con:
+        con.execute(f"CREATE TABLE records ({tables.RECORDS.ddl})")
+        for rid, source in enumerate(sources):
+            con.execute("INSERT INTO records (rid, source) VALUES (?, ?)", [rid, source])
+        con.execute(f"CREATE TABLE decisions ({tables.DECISIONS.ddl})")
+        for left, right, logit, human in pairs:
+            con.execute(
+                "INSERT INTO decisions (left_rid, right_rid, logit, human) VALUES (?, ?, ?, ?)",
+                [left, right, logit, human],
+            )
+        for name in ("records", "decisions"):
+            con.execute(f"COPY {name} TO '{folder / name}.parquet'")
+    outputs = {name: folder / f"{name}.parquet" for name in ("clusters", "cuts")}
+    inputs = {name: folder / f"{name}.parquet" for name in ("records", "decisions")}
+    facts = cluster.run(StageContext(settings, inputs, outputs, folder, Progress()))
+    for name, path in outputs.items():
+        tables.check(path, tables.TABLES[name])
+    return facts
+
+
+def read(folder: Path, name: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect() as con:
+        return con.execute(f"FROM '{folder / name}.parquet'").fetchall()
+
+
+def test_writes_persons_and_cuts(tmp_path: Path) -> None:
+    """Agreeing records become one person, an outweighed pair becomes a cut, and the facts count both."""
+    pairs: list[Pair] = [(0, 1, 6.0, None), (1, 2, 2.0, None), (0, 2, -7.0, None), (2, 3, -4.0, None)]
+    facts = run(tmp_path, ["a", "b", "c", "a"], pairs)
+
+    assert read(tmp_path, "clusters") == [(0, 0), (1, 0), (2, 2), (3, 3)]
+    assert read(tmp_path, "cuts") == [(1, 2, 2.0, -5.0, "other pairs speak against it")]
+    assert (facts["records"], facts["persons"], facts["sizes"]) == (4, 3, {"1": 2, "2": 1})
+    assert facts["cuts"] == {"other pairs speak against it": 1}
+
+
+def test_what_a_person_said_holds(tmp_path: Path) -> None:
+    """A person's no parts a strong pair, a person's yes joins a weak one, and contradictions are counted."""
+    pairs: list[Pair] = [(0, 1, -88.0, -100.0), (2, 3, 95.0, 100.0), (3, 4, 95.0, 100.0), (2, 4, -90.0, -100.0)]
+    facts = run(tmp_path, ["a"] * 5, pairs)
+
+    assert read(tmp_path, "clusters") == [(0, 0), (1, 1), (2, 2), (3, 2), (4, 2)]
+    assert facts["human_conflicts"] == 1
+
+
+@pytest.mark.parametrize(("cost", "persons"), [(0, 1), (-5, 2)])
+def test_two_records_of_one_source_cost_what_the_config_says(tmp_path: Path, cost: float, persons: int) -> None:
+    """A pair of one source is joined or not by the cost that is set, and listed as a cut where it is not."""
+    facts = run(tmp_path, ["a", "a"], [(0, 1, 3.0, None)], same_source=cost)
+
+    assert facts["persons"] == persons
+    assert facts["same_source_logit"] == cost
+    assert facts["cuts"] == ({} if persons == 1 else {"two records of one source": 1})
+
+
+def test_empty_input_gives_empty_tables(tmp_path: Path) -> None:
+    """No records and no pairs make no persons, and the files are there all the same."""
+    assert run(tmp_path, [], [])["persons"] == 0
+    assert read(tmp_path, "clusters") == read(tmp_path, "cuts") == []
