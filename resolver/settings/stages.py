@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from resolver.settings.base import Section
 
@@ -82,15 +82,57 @@ class DecideSettings(Section):
 
 
 class ClusterSettings(Section):
-    unscored_logit: float = -1.5
+    unscored_logit: float = Field(default=-1.5, le=0)
     """Log-odds of a pair that blocking never proposed: mild evidence against."""
 
-    same_source: float | Literal["fit"] = "fit"
-    """Log-odds that two records of one source add. fit: estimated from the data."""
+    same_source: Annotated[float, Field(le=0)] | Literal["fit"] = "fit"
+    """Log-odds that two records of one source add, 0 or less. fit: estimated from the data."""
+
+
+class GoldenRule(Section):
+    method: Literal["posterior", "most_frequent", "most_recent", "longest", "trusted_source"] = "posterior"
+    """posterior: the likeliest value, all evidence weighed. most_frequent: what most records say. most_recent: what the
+    record touched last says. longest: the longest value. trusted_source: the first of trusted_sources that has one."""
 
 
 class GoldenSettings(Section):
-    pass
+    fields: dict[str, GoldenRule] = Field(default_factory=dict)
+    """Rule per field of a person. Default: posterior. The rest of an address follows the street; ssn_last4 follows ssn."""
+
+    trusted_sources: tuple[str, ...] = ()
+    """Names of sources, the most trusted first, for the method trusted_source."""
+
+    source_trust: dict[str, float] = Field(default_factory=dict)
+    """Source -> share of its values that are right. Default: fitted from how its records agree with others."""
+
+    min_confidence: float = Field(default=0.0, ge=0, le=1)
+    """A field less sure than this stays empty."""
+
+    max_values: int = Field(default=8, ge=2)
+    """Distinct values of a field weighed per person: those that most records carry."""
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        ruled = (
+            "first_name",
+            "middle_name",
+            "last_name",
+            "maiden_name",
+            "suffix",
+            "birth_date",
+            "sex",
+            "ssn",
+            "street",
+        )
+        ruled += ("unit", "city", "state", "zip", "phone", "email", "member_id")
+        for name in self.fields:
+            if name not in ruled:
+                raise ValueError(f"fields.{name}: there is no rule for it; known are {', '.join(ruled)}")
+        if any(rule.method == "trusted_source" for rule in self.fields.values()) and not self.trusted_sources:
+            raise ValueError("the method trusted_source needs trusted_sources")
+        if not all(0 < trust < 1 for trust in self.source_trust.values()):
+            raise ValueError("source_trust must lie between 0 and 1")
+        return self
 
 
 class IndexSettings(Section):
@@ -102,8 +144,21 @@ class EvaluateSettings(Section):
     truth: Path | None = None
     """Parquet or CSV with record_id (the source's own id, or <source>:<id>) and person_id. Read by evaluate only."""
 
+    persons: Path | None = None
+    """The clean persons as Synthea's patients table (CSV or Parquet; Id is the truth's person_id). With it, golden
+    fields are measured. Read by evaluate only."""
+
     bootstrap: int = Field(default=200, ge=0)
     """Bootstrap rounds for intervals, over persons. 0: no intervals."""
+
+    min_precision: float | None = Field(default=None, ge=0, le=1)
+    """Quality gate: pair precision after clustering must reach this, or the command ends with exit code 3."""
+
+    min_recall: float | None = Field(default=None, ge=0, le=1)
+    """Quality gate: pair recall after clustering."""
+
+    min_f1: float | None = Field(default=None, ge=0, le=1)
+    """Quality gate: pair F1 after clustering."""
 
 
 class ReportSettings(Section):
