@@ -10,7 +10,7 @@ import csv
 import difflib
 import io
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
@@ -18,7 +18,6 @@ import duckdb
 from resolver import database
 from resolver.errors import InputError, SchemaError
 
-ENCODINGS = {"utf-8": "utf-8", "latin-1": "latin-1", "utf-16": "utf-16"}
 DELIMITERS = (",", ";", "\t", "|")
 HEAD_BYTES = 1 << 16
 
@@ -31,6 +30,10 @@ UNREADABLE = {
     "LINE SIZE OVER MAXIMUM": "line too long",
 }
 OTHER_UNREADABLE = "line can't be read"
+BAD_JSON = "line is not JSON"
+WRONG_RESOURCE = "another type of resource than the file's name says"
+
+MAX_JSON_LINE = 1 << 24
 
 REJECTED_DDL = 'source VARCHAR, "file" VARCHAR, "row" BIGINT, source_record_id VARCHAR, reason VARCHAR, content VARCHAR'
 
@@ -93,9 +96,49 @@ class Opener:
             return self._parquet(path)
         return self._csv(path, source, set(wanted), delimiter, encoding)
 
-    def next_copy(self) -> Path:
+    def json_lines(self, path: Path, source: str, resource: str, selected: str) -> Opened:
+        """A file of one FHIR resource per line; `selected` is SQL over `line`, and makes the columns."""
+        said = "json_extract_string(text, '$.resourceType')"
+        wrong = f"""CASE WHEN NOT json_valid(text) THEN {database.quote(BAD_JSON)}
+            WHEN {said} IS DISTINCT FROM {database.quote(resource)} THEN {database.quote(WRONG_RESOURCE)} END"""
+        reader = (
+            f"read_csv({database.quote(literal(path))}, auto_detect = false, header = false, columns = {{'text': 'VARCHAR'}}, "
+            f"delim = '\x01', quote = '', escape = '', max_line_size = {MAX_JSON_LINE}, buffer_size = {2 * MAX_JSON_LINE}, "
+            "store_rejects = true, rejects_limit = 0)"
+        )
+        copy = self._copy(
+            f"""SELECT wrong, CASE WHEN wrong IS NOT NULL THEN text END AS refused, {selected} FROM (
+                SELECT text, wrong, CASE WHEN wrong IS NULL THEN text END AS line
+                FROM (SELECT text, {wrong} AS wrong FROM {reader} WHERE trim(text) <> ''))""",
+            path,
+        )
+        unreadable = self._keep_rejects(source, path)
+        wrong_rows = self.con.execute(
+            f"""INSERT INTO rejected SELECT ?, ?, file_row_number + 1, NULL, wrong, to_json(refused)
+            FROM read_parquet({database.quote(literal(copy))}, file_row_number = true)
+            WHERE wrong IS NOT NULL ORDER BY file_row_number""",
+            [source, path.name],
+        ).fetchall()[0][0]
+        opened = self._parquet(copy, unreadable, path)
+        return replace(
+            opened, table=f"(FROM {opened.table} WHERE wrong IS NULL)", unreadable=unreadable + int(wrong_rows)
+        )
+
+    def count(self, table: str) -> int:
+        return int(self.con.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0])
+
+    def _copy(self, query: str, path: Path) -> Path:
+        """What the query reads from a text file, as Parquet."""
         self.copies += 1
-        return self.scratch / f"read-{self.copies}.parquet"
+        copy = self.scratch / f"read-{self.copies}.parquet"
+        try:
+            self.con.execute(f"COPY ({query}) TO {database.quote(copy)} (FORMAT parquet)")
+        except (duckdb.IOException, duckdb.OutOfMemoryException):
+            raise
+        except duckdb.Error as error:
+            # What the database says may quote a value.
+            raise InputError(f"{path} can't be read.", do="Check its delimiter, quotes and encoding.") from error
+        return copy
 
     def _parquet(self, path: Path, unreadable: int = 0, origin: Path | None = None) -> Opened:
         file = database.quote(literal(path))
@@ -125,22 +168,14 @@ class Opener:
         header = read_header(head, delimiter)
         low = {name.lower() for name in wanted}
         kept = [name for name in header if name.lower() in low]
-        copy = self.next_copy()
         types = "{" + ", ".join(f"{database.quote(name)}: 'VARCHAR'" for name in header) + "}"
         selected = ", ".join(map(database.name, kept)) or "NULL AS nothing"
-        reader = (
-            f"read_csv({database.quote(literal(path))}, auto_detect = false, header = true, columns = {types}, "
-            f"delim = {database.quote(delimiter)}, quote = '\"', escape = '\"', encoding = '{encoding}', "
-            "store_rejects = true, rejects_limit = 0)"
+        copy = self._copy(
+            f"""SELECT {selected} FROM read_csv({database.quote(literal(path))}, auto_detect = false, header = true,
+                columns = {types}, delim = {database.quote(delimiter)}, quote = '"', escape = '"',
+                encoding = '{encoding}', store_rejects = true, rejects_limit = 0)""",
+            path,
         )
-        try:
-            self.con.execute(f"COPY (SELECT {selected} FROM {reader}) TO {database.quote(copy)} (FORMAT parquet)")
-        except (duckdb.IOException, duckdb.OutOfMemoryException):
-            raise
-        except duckdb.Error as error:
-            raise InputError(
-                f"{path} can't be read as CSV ({_kind_of(error)}).", do="Check its delimiter, quotes and encoding."
-            ) from None
         unreadable = self._keep_rejects(source, path)
         return self._parquet(copy, unreadable, path)
 
@@ -171,8 +206,7 @@ def read_head(path: Path, encoding: str) -> str:
     """The first lines of a text file."""
     with path.open("rb") as file:
         data = file.read(HEAD_BYTES)
-    text = data.decode("utf-8-sig" if encoding == "utf-8" else encoding, errors="replace")
-    return text
+    return data.decode("utf-8-sig" if encoding == "utf-8" else encoding, errors="replace")
 
 
 def read_header(head: str, delimiter: str) -> list[str]:
@@ -199,7 +233,3 @@ def missing(opened: Opened, columns: Iterable[str], do: str) -> None:
             near = difflib.get_close_matches(column.lower(), by_low, n=1)
             hint = f"; the nearest is {by_low[near[0]]}" if near else ""
             raise SchemaError(f"{opened.path} has no column {column}{hint}.", do=do)
-
-
-def _kind_of(error: duckdb.Error) -> str:
-    return type(error).__name__.removesuffix("Exception").lower() or "error"

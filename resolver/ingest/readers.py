@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from resolver.ingest import synthea
+from resolver.ingest import fhir, synthea, table
 from resolver.ingest.opening import Opener
 from resolver.ingest.raw import Batch
 
@@ -18,4 +18,6 @@ class Reader(NamedTuple):
 
 READERS: dict[str, Reader] = {
     "synthea": Reader(synthea.files, synthea.read),
+    "fhir": Reader(fhir.files, fhir.read),
+    "table": Reader(table.files, table.read),
 }

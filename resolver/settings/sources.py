@@ -18,10 +18,11 @@ class SyntheaSource(Section):
     """The folder."""
 
     name: str | None = None
-    """Name of the source. Default: the folder's name; for a folder of folders, the name of each."""
+    """Name of the source. Default: the folder's name. For a folder of folders: put before the name of each."""
 
     fields: dict[str, str] = Field(default_factory=dict)
-    """Person field -> column, over the usual map. Name a field here to use a column that is left out by default."""
+    """Person field -> column, over the usual map. Name a field here to read a column that is left out by default
+    (middle_name: MIDDLE), or give it an empty column to leave it out (ssn: "")."""
 
 
 class FhirSource(Section):
@@ -48,6 +49,9 @@ class EventTable(Section):
 
     record_id: str
     """Column with the id of the record."""
+
+    source: str | None = None
+    """Column that names the facility, where one file holds several."""
 
     code: str | None = None
     """Column with the code."""
@@ -88,13 +92,13 @@ class TableSource(Section):
     """Column that names the facility, where one file holds several."""
 
     fields: dict[str, str]
-    """Person field -> column. `full_name` and `address` are taken apart; see docs/sources.md."""
+    """Person field -> column. `full_name` and `address` are taken apart."""
 
     delimiter: str | None = None
     """Of a CSV file. Default: found out."""
 
-    encoding: str = "utf-8"
-    """Of a CSV file: utf-8, latin-1 or utf-16."""
+    encoding: Literal["utf-8", "latin-1", "utf-16"] = "utf-8"
+    """Of a CSV file."""
 
     date_formats: tuple[str, ...] = ()
     """Date formats to try before the usual ones, such as %d.%m.%Y."""
