@@ -1,6 +1,6 @@
 """The steps of a test bed in order: the first file to read.
 
-    population -> look-alikes -> facilities -> contact and errors in demographics -> clinical noise
+    population -> look-alikes -> facilities -> contact and errors in demographics -> clinical noise -> integrity
 
 Knows nothing of what happens within a step.
 """
@@ -15,12 +15,12 @@ from pathlib import Path
 import duckdb
 
 from augmentation import bed
-from augmentation.clinical import clinical
+from augmentation.clinical import add_noise
 from augmentation.errors.choose import check
 from augmentation.lookalikes import make_lookalikes
 from augmentation.population import Layout
 from augmentation.registration import keep_clean, register
-from augmentation.segment import segment
+from augmentation.segment import integrity, segment
 from augmentation.settings import AugmentSettings
 from augmentation.summary import Summary
 from resolver import database, files
@@ -69,7 +69,8 @@ def _break(settings: AugmentSettings, out: Path, progress: Progress) -> Summary:
     with _database(settings, out) as con:
         # Events can't be changed twice: what was begun is known even if it is not finished.
         bed.note(out, settings, "clinical", None)
-        bed.note(out, settings, "clinical", clinical(con, settings, layout, progress))
+        bed.note(out, settings, "clinical", add_noise(con, settings, layout, progress))
+        bed.note(out, settings, "integrity", integrity.check(con, layout, progress))
     return _counted(summary, out)
 
 
