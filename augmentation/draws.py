@@ -33,9 +33,11 @@ def uniform(row_key: str, seed: int, stream: str) -> str:
     return f"(CAST({bits(row_key, seed, stream)} >> 11 AS DOUBLE) / 9007199254740992)"
 
 
-def normal(row_key: str, seed: int, stream: str) -> str:
-    """SQL for a number that is nearly standard normal and never beyond 3.5: the sum of four 16-bit uniforms."""
-    word = bits(row_key, seed, stream)
+def normal(word: str) -> str:
+    """SQL for a number that is nearly standard normal and never beyond 3.5: the sum of four 16-bit uniforms.
+
+    `word` is SQL for 64 random bits (`bits`), best a column that holds them, since it is written out four times.
+    """
     parts = " + ".join(f"CAST(({word} >> {shift}) & 65535 AS DOUBLE)" for shift in (0, 16, 32, 48))
     # Four uniforms on 0..65535 have the mean 131070 and the standard deviation 37837.2.
     return f"(({parts} - 131070) / 37837.2)"
