@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from resolver.settings.base import Section
+from resolver.tables import PERSON_FIELDS
 
 
 class IngestSettings(Section):
@@ -97,7 +98,8 @@ class GoldenRule(Section):
 
 class GoldenSettings(Section):
     fields: dict[str, GoldenRule] = Field(default_factory=dict)
-    """Rule per field of a person. Default: posterior. The rest of an address follows the street; ssn_last4 follows ssn."""
+    """Rule per field of a person. Default: posterior. Unit, town, state and ZIP vote among the records of the street
+    chosen; ssn_last4 follows ssn, and street_number the street."""
 
     trusted_sources: tuple[str, ...] = ()
     """Names of sources, the most trusted first, for the method trusted_source."""
@@ -113,18 +115,8 @@ class GoldenSettings(Section):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        ruled = (
-            "first_name",
-            "middle_name",
-            "last_name",
-            "maiden_name",
-            "suffix",
-            "birth_date",
-            "sex",
-            "ssn",
-            "street",
-        )
-        ruled += ("unit", "city", "state", "zip", "phone", "email", "member_id")
+        derived = ("ssn_last4", "street_number")
+        ruled = [name for name, _, _ in PERSON_FIELDS if name not in derived]
         for name in self.fields:
             if name not in ruled:
                 raise ValueError(f"fields.{name}: there is no rule for it; known are {', '.join(ruled)}")
