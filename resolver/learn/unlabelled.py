@@ -1,6 +1,6 @@
 """Learning without labels: two views of a pair teach each other, and the persons they come to teach both.
 
-    Splink's probability           first, soft labels from the demographics
+    Splink's log-odds, tempered    first, soft labels from the demographics
     clinical view                  trees on the histories alone, fitted to these labels, added to Splink's log-odds
     joint view                     trees on everything, fitted to the sum
     persons                        clustering by the joint log-odds; who ends up in one person labels the pairs
@@ -26,8 +26,12 @@ from resolver.learn.sample import Sample
 
 FOLDS = 3
 TEACH_ROUNDS = 3  # of Splink and the clinical view
-MOST_REFITS = 6
+MOST_REFITS = 3  # more of them and the labels feed on their own mistakes
 STILL = 0.0005  # share of the linked pairs that may change for the labels to count as settled
+# Splink takes its fields to be independent. Where they are not (twins share a name, a date and an address) it is sure
+# and wrong, and no history could say so. So its log-odds are shrunk and capped before they teach.
+TEMPER = 0.35
+SUREST = 3.0
 CAP = 6.0  # log-odds that the clinical view alone may add
 FAITH = 0.9  # how much of a label comes from the persons; the rest from the score
 TREES = 150
@@ -50,7 +54,7 @@ def teach(sample: Sample, *, seed: int, threads: int, unscored: float, same_sour
     def crossed(table: NDArray[np.float32], features: Sequence[Feature], labels: Floats) -> tuple[Model, Floats]:
         return _cross_fit(table, features, labels, folds, seed=seed, threads=threads)
 
-    prior = sample.splink
+    prior = np.clip(sample.splink * TEMPER, None, SUREST)
     labels = _probability(prior)
     with_histories = bool(sample.known.any())
     if with_histories:
@@ -73,7 +77,6 @@ def teach(sample: Sample, *, seed: int, threads: int, unscored: float, same_sour
     changed, number = 1.0, 0
     for number in range(1, MOST_REFITS + 1):
         say(f"learn: persons, round {number}")
-        # In the first round the rule of one record per source keeps the seeds clean; then the scores know better.
         persons = cluster(
             sample.records,
             sample.left,

@@ -43,13 +43,16 @@ class LinkSettings(Section):
 
 
 class LearnSettings(Section):
-    way: Literal["auto", "shipped", "labels", "none"] = "auto"
-    """How the embedded judges learn."""
+    way: Literal["auto", "none"] = "auto"
+    """How the embedded judges learn. auto: without labels, where there are enough pairs. none: Splink's score stands."""
+
+    max_pairs: int = Field(default=300_000, ge=1_000)
+    """About how many pairs to learn from; with more, a sample that keeps persons whole."""
 
 
 class AdjudicateSettings(Section):
-    judges: tuple[str, ...] = ("human",)
-    """Judges in the order in which they are asked; each sees what the ones before left undecided."""
+    judges: tuple[str, ...] = ("demographic", "clinical", "human")
+    """Judges in the order in which they are asked; each sees what the ones before it left open."""
 
 
 class DecideSettings(Section):
