@@ -44,7 +44,7 @@ class LinkSettings(Section):
 
 class LearnSettings(Section):
     way: Literal["auto", "none"] = "auto"
-    """How the embedded judges learn. auto: without labels, where there are enough pairs. none: Splink's score stands."""
+    """auto: the embedded judges learn without labels, where there are enough pairs. none: Splink's score stands."""
 
     max_pairs: int = Field(default=300_000, ge=1_000)
     """About how many pairs to learn from; with more, a sample that keeps persons whole."""
