@@ -48,8 +48,14 @@ def load(config: str, overrides: tuple[str, ...] = ()) -> AugmentSettings:
     if (preset := content.get("preset")) is not None:
         if preset not in names():
             raise SettingsError(where, [f"preset: no such preset; known are {', '.join(names())}"])
-        content = merged(_read(folder() / f"{preset}.yaml"), content)
+        content = merged(_preset(preset), content)
     return parse(content, where)
+
+
+def _preset(name: str) -> dict[str, Any]:
+    """A preset's content, on top of the preset that it starts from itself."""
+    content = _read(folder() / f"{name}.yaml")
+    return merged(_preset(content["preset"]), content) if "preset" in content else content
 
 
 def parse(content: dict[str, Any], where: str) -> AugmentSettings:
