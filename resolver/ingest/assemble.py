@@ -1,4 +1,4 @@
-"""Makes `records`, `slices`, `events` and `rejected` of what the readers found, and holds the counts against each other.
+"""Makes `records`, `slices`, `events` and `rejected` of what the readers found, and sees that no row goes astray.
 
 The work is done in a database file in the scratch folder, so that millions of records need little memory.
 Knows nothing of kinds of sources, nor of what a value means: that is normalise.py.
@@ -38,7 +38,8 @@ RAW = tuple(f"raw_{name}" for name in FIELDS)
 
 # 64 bits of MD5, which no version of the database changes; they are summed per record, whatever the order.
 EVENT_HASH = """CAST(md5_number(concat_ws(chr(31), kind, system, code, coalesce(epoch_us(start), 0),
-    coalesce(epoch_us(stop), 0), coalesce(value, 0), coalesce(unit, ''), coalesce(description, ''))) >> 64 AS UBIGINT)"""
+    coalesce(epoch_us(stop), 0), coalesce(value, 0), coalesce(unit, ''), coalesce(description, ''))) >> 64
+    AS UBIGINT)"""
 
 
 class File(NamedTuple):
@@ -91,8 +92,8 @@ class Assembly:
             """CREATE TABLE repeated AS
             SELECT rowid AS place, hash = first_value(hash) OVER same AS same_content
             FROM person
-            WHERE reason IS NULL
-                AND record_id IN (SELECT record_id FROM person WHERE reason IS NULL GROUP BY record_id HAVING count(*) > 1)
+            WHERE reason IS NULL AND record_id IN (
+                SELECT record_id FROM person WHERE reason IS NULL GROUP BY record_id HAVING count(*) > 1)
             WINDOW same AS (PARTITION BY record_id ORDER BY file, row, rowid)
             QUALIFY row_number() OVER same > 1"""
         )
@@ -122,8 +123,8 @@ class Assembly:
         bad = "CASE WHEN reason IS NOT NULL THEN"
         self._insert(
             "event",
-            f"""SELECT file, {bad} row END, rid, kind, system, code, description, start, stop, value, unit, {EVENT_HASH},
-                {bad} source END, {bad} id END, reason,
+            f"""SELECT file, {bad} row END, rid, kind, system, code, description, start, stop, value, unit,
+                {EVENT_HASH}, {bad} source END, {bad} id END, reason,
                 {bad} to_json(struct_pack(kind := kind, code := code, description := description, start := raw_start,
                     stop := raw_stop, value := raw_value, unit := unit)) END
             FROM (
@@ -151,17 +152,20 @@ class Assembly:
         con = self.con
         con.execute(
             """CREATE TABLE history AS
-            SELECT rid, sum(hash) AS hash, count(*) AS events, max(start) AS last FROM event WHERE reason IS NULL GROUP BY rid"""
+            SELECT rid, sum(hash) AS hash, count(*) AS events, max(start) AS last
+            FROM event WHERE reason IS NULL GROUP BY rid"""
         )
         kept = ", ".join(f"person.{name}" for name in (*FIELDS, *RAW))
         records = f"""
             SELECT known.rid, person.record_id, person.source, person.id AS source_record_id,
-                md5(concat_ws(chr(31), person.hash, coalesce(history.hash, 0), coalesce(history.events, 0))) AS content_hash,
+                md5(concat_ws(chr(31), person.hash, coalesce(history.hash, 0), coalesce(history.events, 0)))
+                    AS content_hash,
                 {kept}, coalesce(person.updated_at, history.last) AS updated_at
             FROM person JOIN known USING (record_id) LEFT JOIN history ON history.rid = known.rid
             WHERE person.reason IS NULL"""
         slices = """SELECT known.rid, race, ethnicity FROM person JOIN known USING (record_id) WHERE reason IS NULL"""
-        events = "SELECT rid, kind, system, code, description, start, stop, value, unit, hash FROM event WHERE reason IS NULL"
+        events = """SELECT rid, kind, system, code, description, start, stop, value, unit, hash
+            FROM event WHERE reason IS NULL"""
         return {
             "records": context.write(
                 con, RECORDS.select(f"({self._with_base(records, 'records')})") + " ORDER BY rid", "records"
@@ -201,7 +205,8 @@ class Assembly:
         record_id = ", old.record_id" if name == "records" else ""
         return f"""{query} UNION ALL BY NAME
             SELECT known.rid{record_id}, {number}
-            FROM {old} AS old JOIN carried ON carried.old_rid = old.rid JOIN known ON known.record_id = carried.record_id"""
+            FROM {old} AS old JOIN carried ON carried.old_rid = old.rid
+                JOIN known ON known.record_id = carried.record_id"""
 
     def _insert(self, table: str, query: str, files: Sequence[File]) -> None:
         try:
@@ -223,7 +228,7 @@ class Assembly:
             left_out = rows.total - rows.unreadable - added
             if left_out < 0 or (left_out and not rows.filtered):
                 raise InputError(
-                    f"{rows.file} of {file.batch.name} has {rows.total:,} rows, but {added + rows.unreadable:,} arrived.",
+                    f"{rows.file} of {file.batch.name} has {rows.total:,} rows; {added + rows.unreadable:,} arrived.",
                     do="Run again when nothing writes to the sources.",
                 )
         self.files.extend(files)

@@ -1,4 +1,4 @@
-"""Dates and times as sources write them, as SQL. Knows nothing of fields: normalise.py says what is possible for whom."""
+"""Dates and times as sources write them, as SQL. Knows nothing of fields: what is possible, normalise.py says."""
 
 from __future__ import annotations
 

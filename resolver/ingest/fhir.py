@@ -172,7 +172,7 @@ def _events(name: str, path: Path, source: FhirSource, opener: Opener, medicatio
         codes = ", ".join(map(quote, sorted(forbidden.OBSERVATION_CODES)))
         table = _measurements(opened.table, opened.row)
         where += f" AND measured AND value IS NOT NULL AND coalesce(code, '') NOT IN ({codes})"
-        rows = opener.count(f"SELECT count(*) FROM {table}") + opened.unreadable
+        rows = opener.count(table) + opened.unreadable
     elif name == "MedicationRequest" and medications:
         table = f"{opened.table} LEFT JOIN {medications} AS medication ON medication.id = reference"
         fields |= {part: f"coalesce(event.{part}, medication.{part})" for part in ("system", "code", "description")}
@@ -191,7 +191,8 @@ def _measurements(table: str, row: str) -> str:
         WHERE value IS NOT NULL OR len(component) = 0
         UNION ALL
         SELECT * EXCLUDE (part), part.code.coding[1].system AS system, part.code.coding[1].code AS code,
-            part.code.coding[1].display AS description, part.valueQuantity.value AS value, part.valueQuantity.unit AS unit
+            part.code.coding[1].display AS description, part.valueQuantity.value AS value,
+            part.valueQuantity.unit AS unit
         FROM (SELECT {shared}, unnest(component) AS part FROM {table})
     )"""
 
@@ -207,9 +208,8 @@ def _medications(source: FhirSource, opener: Opener) -> str | None:
             "description": _text(["$.code.coding[0].display", "$.code.text"]),
         }
         selected = ", ".join(f"{sql} AS {part}" for part, sql in parts.items())
-        tables.append(
-            f"SELECT id, system, code, description FROM {opener.json_lines(path, source.name, 'Medication', selected).table}"
-        )
+        opened = opener.json_lines(path, source.name, "Medication", selected)
+        tables.append(f"SELECT id, system, code, description FROM {opened.table}")
     if not tables:
         return None
     return f"(SELECT DISTINCT ON (id) * FROM ({' UNION ALL '.join(tables)}) ORDER BY id, code)"

@@ -37,7 +37,7 @@ _WHOLE_ADDRESS = (
 
 
 def persons(table: str, *, date_formats: tuple[str, ...] = (), placeholders: tuple[str, ...] = ()) -> str:
-    """SQL: `file` and raw.PERSON_COLUMNS in; file, source, row, id, fields, raw_<field>, updated_at, race, ethnicity out."""
+    """SQL: `file` and raw.PERSON_COLUMNS in; the same in their form out, and raw_<field> beside each field."""
     unknown = {*vocabulary.PLACEHOLDERS, *(value.strip().upper() for value in placeholders)}
     kept = ", ".join(
         ("file", "source", "row", "id", "updated_at", "race", "ethnicity", *(f"raw_{name}" for name in FIELDS))
@@ -49,12 +49,14 @@ def persons(table: str, *, date_formats: tuple[str, ...] = (), placeholders: tup
             SELECT file, source, row, nullif(trim(id), '') AS id, {stamp("updated_at", date_formats)} AS updated_at,
                 {plain("race")} AS race, {plain("ethnicity")} AS ethnicity, {raws}, {given} FROM {table}""",
         "split": f"""
-            SELECT *, regexp_extract(upper(address), {quote(_WHOLE_ADDRESS)}, ['street', 'city', 'state', 'zip']) AS whole,
+            SELECT *,
+                regexp_extract(upper(address), {quote(_WHOLE_ADDRESS)}, ['street', 'city', 'state', 'zip']) AS whole,
                 regexp_extract(address, '^(.*),\\s*([^,0-9]+)$', ['street', 'city']) AS half,
                 {_full_name("full_name")} AS fullname
             FROM given""",
         "apart": f"""
-            SELECT {kept}, coalesce(first_name, fullname.first) AS first_name, coalesce(middle_name, fullname.middle) AS middle_name,
+            SELECT {kept}, coalesce(first_name, fullname.first) AS first_name,
+                coalesce(middle_name, fullname.middle) AS middle_name,
                 coalesce(last_name, fullname.last) AS last_name, maiden_name, suffix, birth_date, sex, ssn, ssn_last4,
                 {_street_line("coalesce(street, nullif(whole.street, ''), nullif(half.street, ''), address)")} AS line,
                 street_number, unit, coalesce(city, nullif(whole.city, ''), nullif(half.city, '')) AS city,
@@ -101,13 +103,14 @@ def persons(table: str, *, date_formats: tuple[str, ...] = (), placeholders: tup
 
 
 def events(table: str, *, date_formats: tuple[str, ...] = ()) -> str:
-    """SQL: `file` and raw.EVENT_COLUMNS in; the same in their form out, and beside them raw_start, raw_stop and raw_value, and
-    bad_start, which says that there is a date and it is impossible."""
+    """SQL: `file` and raw.EVENT_COLUMNS in; the same in their form out, and beside them raw_start, raw_stop, raw_value,
+    and bad_start, which says that there is a date and it is impossible."""
     first, last = f"TIMESTAMP '{FIRST_YEAR}-01-01'", f"TIMESTAMP '{LAST_EVENT_YEAR + 1}-01-01'"
     bad = ", ".join(f"TIMESTAMP {quote(day)}" for day in vocabulary.BAD_DATES)
     return f"""
     WITH plain AS (
-        SELECT file, source, row, nullif(trim(id), '') AS id, kind, {plain("system")} AS system, {plain("code")} AS code,
+        SELECT file, source, row, nullif(trim(id), '') AS id, kind,
+            {plain("system")} AS system, {plain("code")} AS code,
             left(description, {MAX_LENGTH}) AS description, start AS raw_start, stop AS raw_stop, value AS raw_value,
             {stamp("start", date_formats)} AS start, {stamp("stop", date_formats)} AS stop,
             try_cast(value AS DOUBLE) AS value, {plain("unit")} AS unit
@@ -120,7 +123,8 @@ def events(table: str, *, date_formats: tuple[str, ...] = ()) -> str:
         CASE WHEN start >= {first} AND start < {last} AND start NOT IN ({bad}) THEN start END AS start,
         CASE WHEN stop >= {first} AND stop < {last} AND stop NOT IN ({bad}) THEN stop END AS stop,
         CASE WHEN isfinite(value) THEN value END AS value, unit, raw_start, raw_stop, raw_value,
-        CASE WHEN start IS NULL THEN trim(raw_start) <> '' AND NOT regexp_full_match(trim(raw_start), '[0-9]{{4}}(-[0-9]{{2}})?')
+        CASE WHEN start IS NULL
+            THEN trim(raw_start) <> '' AND NOT regexp_full_match(trim(raw_start), '[0-9]{{4}}(-[0-9]{{2}})?')
             ELSE NOT (start >= {first} AND start < {last}) END AS bad_start
     FROM plain"""
 
@@ -215,14 +219,15 @@ def _street_line(value: str) -> str:
     folded = f"strip_accents(upper({value}))"
     bare = f"regexp_replace({folded}, '[''’.]+', '', 'g')"
     spaced = f"trim(regexp_replace({bare}, '[^A-Z0-9#/-]+', ' ', 'g'))"
-    words = f"list_transform(string_split({spaced}, ' '), lambda word: coalesce({_lookup('word', vocabulary.STREET_WORDS)}, word))"
-    return f"nullif(array_to_string({words}, ' '), '')"
+    short = f"coalesce({_lookup('word', vocabulary.STREET_WORDS)}, word)"
+    return f"nullif(array_to_string(list_transform(string_split({spaced}, ' '), lambda word: {short}), ' '), '')"
 
 
 def _street_only(line: str) -> str:
     """The street line without its unit; a box stays where there is nothing else."""
     bare = f"regexp_replace({line}, '(.){_UNIT_TAIL}', '\\1')"
-    return f"coalesce(nullif(regexp_replace({bare}, {quote(_BOX_TAIL)}, ''), ''), 'PO BOX ' || regexp_extract({bare}, {quote(_BOX_TAIL)}, 1))"
+    box = quote(_BOX_TAIL)
+    return f"coalesce(nullif(regexp_replace({bare}, {box}, ''), ''), 'PO BOX ' || regexp_extract({bare}, {box}, 1))"
 
 
 def _unit_only(value: str) -> str:
@@ -248,9 +253,9 @@ def _phone(value: str) -> str:
 
 
 def _possible_phone(value: str) -> str:
-    return f"""CASE WHEN regexp_full_match({value}, '[2-9][0-9]{{9}}') AND right({value}, 7) NOT IN ('0000000', '9999999')
-        AND replace({value}, left({value}, 1), '') <> '' AND {value} NOT IN ({", ".join(map(quote, vocabulary.BAD_PHONES))})
-        THEN {value} END"""
+    return f"""CASE WHEN regexp_full_match({value}, '[2-9][0-9]{{9}}')
+        AND right({value}, 7) NOT IN ('0000000', '9999999') AND replace({value}, left({value}, 1), '') <> ''
+        AND {value} NOT IN ({", ".join(map(quote, vocabulary.BAD_PHONES))}) THEN {value} END"""
 
 
 def _possible_email(value: str) -> str:
@@ -264,7 +269,8 @@ def _possible_member(value: str) -> str:
 
 def _possible_birth(value: str) -> str:
     bad = ", ".join(f"DATE {quote(day)}" for day in vocabulary.BAD_DATES)
-    return f"CASE WHEN {value} >= DATE '{FIRST_YEAR}-01-01' AND {value} <= current_date AND {value} NOT IN ({bad}) THEN {value} END"
+    return f"""CASE WHEN {value} >= DATE '{FIRST_YEAR}-01-01' AND {value} <= current_date
+        AND {value} NOT IN ({bad}) THEN {value} END"""
 
 
 def _possible_ssn(value: str) -> str:

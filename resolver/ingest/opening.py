@@ -102,8 +102,9 @@ class Opener:
         wrong = f"""CASE WHEN NOT json_valid(text) THEN {database.quote(BAD_JSON)}
             WHEN {said} IS DISTINCT FROM {database.quote(resource)} THEN {database.quote(WRONG_RESOURCE)} END"""
         reader = (
-            f"read_csv({database.quote(literal(path))}, auto_detect = false, header = false, columns = {{'text': 'VARCHAR'}}, "
-            f"delim = '\x01', quote = '', escape = '', max_line_size = {MAX_JSON_LINE}, buffer_size = {2 * MAX_JSON_LINE}, "
+            f"read_csv({database.quote(literal(path))}, auto_detect = false, header = false, "
+            "columns = {'text': 'VARCHAR'}, delim = '\x01', quote = '', escape = '', "
+            f"max_line_size = {MAX_JSON_LINE}, buffer_size = {2 * MAX_JSON_LINE}, "
             "store_rejects = true, rejects_limit = 0)"
         )
         copy = self._copy(

@@ -128,9 +128,9 @@ def _events(name: str, table: str, path: Path, opener: Opener) -> raw.Rows:
 
 def _system(opened: Opened, table: str, system: str) -> str:
     if table == "allergies":
-        # The table says "Unknown" for all. SNOMED's identifiers there have eight digits or more, RxNorm's fewer.
+        # The table says "Unknown" for all. SNOMED's identifiers have six digits or more, RxNorm's of substances fewer.
         code = opened.text("CODE")
-        return f"CASE WHEN length({code}) < 8 THEN 'RXNORM' ELSE 'SNOMED' END"
+        return f"CASE WHEN length({code}) < 6 THEN 'RXNORM' ELSE 'SNOMED' END"
     if opened.find("SYSTEM") is None:
         return quote(system)
     return f"coalesce({opened.text('SYSTEM')}, {quote(system)})"
