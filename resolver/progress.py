@@ -56,7 +56,11 @@ class _Plain:
             share = f" of {self.of:,}" if self.of else ""
             rate = self.done / max(now - self.began, 1e-9)
             left = f", {(self.of - self.done) / rate:,.0f} s left" if self.of and rate else ""
-            sys.stderr.write(f"  {self.label}: {self.done:,}{share} {self.unit}, {rate:,.0f}/s{left}\n")
+            sys.stderr.write(f"  {self.label}: {self.done:,}{share} {self.unit}, {_rate(rate)}{left}\n")
+
+
+def _rate(per_second: float) -> str:
+    return f"{per_second:,.0f}/s" if per_second >= 10 else f"{per_second:.1f}/s"
 
 
 class PlainProgress(Progress):
@@ -84,12 +88,19 @@ class BarProgress(Progress):
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
+            ProgressColumn,
             SpinnerColumn,
+            Task,
             TextColumn,
             TimeElapsedColumn,
             TimeRemainingColumn,
         )
         from rich.progress import Progress as Bars
+        from rich.text import Text
+
+        class Rate(ProgressColumn):
+            def render(self, task: Task) -> Text:
+                return Text(_rate(task.speed) if task.speed else "")
 
         columns = (
             SpinnerColumn(),
@@ -97,6 +108,7 @@ class BarProgress(Progress):
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn(unit),
+            Rate(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )

@@ -32,6 +32,9 @@ def synthea() -> None:
 @click.option("--synthea-version", "version", help="Release of Synthea that must run.")
 @click.option("--heap-gib", type=float, help="Memory for Java, in GiB.")
 @click.option(
+    "--threads", type=int, help="Threads of Synthea; 0 means all cores. Only 1 gives the same payers and claims."
+)
+@click.option(
     "--leave-out", multiple=True, metavar="TABLE", help="A table not to write, besides those of the config. Repeatable."
 )
 @click.option("--overwrite", is_flag=True, help="Replace another population in the folder.")
@@ -47,6 +50,7 @@ def generate(
     classpath: str | None,
     version: str | None,
     heap_gib: float | None,
+    threads: int | None,
     leave_out: tuple[str, ...],
     overwrite: bool,
     quiet: bool,
@@ -60,7 +64,14 @@ def generate(
     from synthea_runner import generate as runner
     from synthea_runner import locate, settings, states
 
-    options = {"via": via, "classpath": classpath, "version": version, "heap_gib": heap_gib, "state": state}
+    options = {
+        "via": via,
+        "classpath": classpath,
+        "version": version,
+        "heap_gib": heap_gib,
+        "threads": threads,
+        "state": state,
+    }
     chosen = settings.load(config, options, leave_out=leave_out)
     if "generate.demographics.default_file" not in chosen.properties:
         states.require(chosen.state)  # before Synthea is looked for, which may take a while

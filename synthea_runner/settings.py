@@ -69,9 +69,9 @@ class SyntheaSettings(Section):
     heap_gib: float = Field(default=4.0, gt=0)
     """Memory for Java, in GiB."""
 
-    threads: int = Field(default=0, ge=0)
-    """Threads of Synthea; 0 means all cores. With more than one, the ids in claims_transactions and its transfers
-    differ from run to run; all other tables hold the same rows."""
+    threads: int = Field(default=1, ge=0)
+    """Threads of Synthea; 0 means all cores. With more than one, claims_transactions and the revenue in payers differ
+    from run to run, because Synthea's threads share counters; all other tables hold the same rows."""
 
     modules: tuple[str, ...] = ()
     """Disease modules to simulate, by file name, * allowed (such as diabetes*). Default: all."""

@@ -21,6 +21,7 @@ from synthea_runner import content
 from synthea_runner.layout import DIGITS_COME_OFF, LAYOUT, TEXT, in_order
 
 ROW_GROUP = 122_880
+BLOCK = 1 << 22  # bytes that are read at once to count rows
 _SHOWN = 5  # faults that an error names
 _COUNTED = 1000  # faults that are looked for
 
@@ -126,7 +127,8 @@ def explain(con: duckdb.DuckDBPyConnection, csv: Path, columns: dict[str, str]) 
     try:
         con.execute(f"SELECT count(COLUMNS(*)) FROM {source}").fetchall()
         faults = con.execute(
-            "SELECT line, column_name, CAST(error_type AS VARCHAR) FROM reject_errors ORDER BY ALL"
+            "SELECT DISTINCT ON (line) line, column_name, CAST(error_type AS VARCHAR) "
+            "FROM reject_errors ORDER BY line, column_name"
         ).fetchall()
     except duckdb.Error:
         faults = []
@@ -166,7 +168,7 @@ def _line_ends(csv: Path) -> Iterator[int]:
     last = b"\n"  # a line end at the very start would be a blank line
     quoted = False
     with csv.open("rb") as file:
-        for block in iter(lambda: file.read(1 << 22), b""):
+        for block in iter(lambda: file.read(BLOCK), b""):
             text = block
             if quoted or b'"' in block:
                 text, quoted = _without_quoted(block, quoted)

@@ -101,7 +101,7 @@ def simulated_in(log: Path) -> int:
 
 @contextlib.contextmanager
 def _passing_on_requests_to_end(process: subprocess.Popen[str], heard: Heard) -> Iterator[None]:
-    """Ctrl-C and kill end Synthea, and this process goes on to say what became of it. The second time is less polite."""
+    """Ctrl-C and kill end Synthea, and this process goes on to say what became of it. The second time they kill."""
 
     def end(number: int, frame: FrameType | None) -> None:
         if heard.stopped:
