@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -54,6 +55,22 @@ def blocks(
         found.append(Blocked(number, one, *map(int, row)))
     con.execute("DROP TABLE IF EXISTS sizes")
     return found
+
+
+IDENTITIES = ("ssn", "ssn_last4", "phone", "email", "member_id", "street", "birth_date")
+
+
+def hubs(con: duckdb.DuckDBPyConnection, max_block: int) -> list[dict[str, Any]]:
+    """Fields that should tell persons apart but hold values that more records share than max_block; none is quoted."""
+    parts = " UNION ALL ".join(
+        f"""
+        SELECT '{column}' AS field, count(*) AS found, sum(n) AS records
+        FROM (SELECT {column}, count(*) AS n FROM parts WHERE {column} IS NOT NULL GROUP BY {column})
+        WHERE n > {max_block}"""
+        for column in IDENTITIES
+    )
+    rows = con.execute(f"SELECT * FROM ({parts}) WHERE found > 0 ORDER BY field").fetchall()
+    return [{"field": field, "values": int(found), "records": int(records)} for field, found, records in rows]
 
 
 def unreached(con: duckdb.DuckDBPyConnection, blocked: Sequence[Blocked]) -> int:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import duckdb
+
 
 @dataclass(frozen=True)
 class Level:
@@ -49,16 +51,20 @@ def _same(column: str) -> str:
 
 
 def _edits(column: str, most: int) -> str:
-    """At most so many edits, a swap of neighbours being one.
+    return f"edits_{most}({column}_l, {column}_r)"
+
+
+def create_macros(con: duckdb.DuckDBPyConnection) -> None:
+    """Functions that the levels use: at most one, two, three edits, a swap of neighbours being one.
 
     Damerau-Levenshtein costs ten times what Levenshtein does, and is never more than it: it is asked only where a swap
-    could make the difference.
+    could make the difference, and not at three edits, where it hardly ever does.
     """
-    plain = f"levenshtein({column}_l, {column}_r)"
-    swaps = f"damerau_levenshtein({column}_l, {column}_r)"
-    if most > 2:
-        return f"{plain} <= {most}"
-    return f"{plain} <= {most} OR ({plain} = {most + 1} AND {swaps} = {most})"
+    for most in (1, 2):
+        con.execute(f"""
+            CREATE OR REPLACE MACRO edits_{most}(a, b) AS
+            levenshtein(a, b) <= {most} OR (levenshtein(a, b) = {most + 1} AND damerau_levenshtein(a, b) = {most})""")
+    con.execute("CREATE OR REPLACE MACRO edits_3(a, b) AS levenshtein(a, b) <= 3")
 
 
 def _starts(column: str) -> str:

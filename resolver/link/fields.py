@@ -96,18 +96,19 @@ def filled(con: duckdb.DuckDBPyConnection) -> Mapping[str, int]:
 
 
 def count_frequencies(con: duckdb.DuckDBPyConnection) -> None:
-    """Make the table of frequencies from all of `fields`.
+    """Make the table of frequencies from all of `fields` but the crowds.
 
     A value's frequency is its share among the records other than the two that are compared: in a few thousand records
     most holders of a rare value are one person, and counting them in would call it common.
     """
+    con.execute("CREATE OR REPLACE VIEW counted AS FROM fields ANTI JOIN crowd USING (rid)")
     parts = []
     for column in (*NAMES, *IDENTIFIERS):
-        least = f"HAVING count(*) >= {SHARED}" if column in IDENTIFIERS else "HAVING count(*) >= 2"
+        least = SHARED if column in IDENTIFIERS else 2
         parts.append(f"""
             SELECT '{column}' AS field, {column} AS value,
-                greatest(count(*) - 2, 0.5) / greatest((SELECT count({column}) FROM fields), 1) AS frequency
-            FROM fields WHERE {column} IS NOT NULL GROUP BY {column} {least}""")
+                greatest(count(*) - 2, 0.5) / greatest((SELECT count({column}) FROM counted), 1) AS frequency
+            FROM counted WHERE {column} IS NOT NULL GROUP BY {column} HAVING count(*) >= {least}""")
     con.execute(f"CREATE OR REPLACE TABLE {FREQUENCIES} AS {' UNION ALL '.join(parts)} ORDER BY field, value")
 
 

@@ -37,6 +37,7 @@ class Reach:
 
     records: int
     rules: tuple[dict[str, Any], ...]  # per rule: number, name, cap, pairs, hubs and more
+    hubs: tuple[dict[str, Any], ...]  # per field: how many values too many records share, and how many records
     candidates_per_record: float  # expected; pairs that several rules propose counted once
     unreached: int  # records that no rule pairs with another
     expected_missed: float  # share of the matches that some rule of the catalogue would find and the plan does not
@@ -51,28 +52,27 @@ class _Read:
     clinical: bool
 
 
+@dataclass
+class Prepared:
+    read: _Read
+    model: LinkModel
+    scorer: Scorer
+    planned_now: bool
+    notes: list[str]  # for the facts
+
+
 def run(context: StageContext) -> Facts:
     with splinking.guarded("linking records"), context.connect() as con:
         return _run(context, con)
 
 
 def _run(context: StageContext, con: duckdb.DuckDBPyConnection) -> Facts:
-    settings = context.settings
-    given, reuse = _given(context)
+    given, where, reuse = _given(context)
     base = incremental.read(con, context.base, given) if given and reuse else None
-    read = _read(con, context.inputs["records"], context.inputs["events"])
+    ready = prepared(con, context.inputs["records"], context.inputs["events"], context.settings, given, where)
+    read, used, notes = ready.read, ready.model, ready.notes
     con.execute(f"CREATE VIEW records_now AS FROM read_parquet({quote(context.inputs['records'])})")
-    notes: list[str] = []
-    if given and reuse and given.kind == "prior" and read.records >= training.ENOUGH_RECORDS:
-        notes.append("the model of the last run was not trained; one is trained now")
-        given, base = None, None
-    if given:
-        where = settings.link.model or context.base["link_model.json"]
-        fields.read_frequencies(con, model.frequencies_beside(where))
-    else:
-        fields.count_frequencies(con)
-    used, scorer, planned_now = _model(con, settings, read, given, context, notes)
-    if base and given and (planned_now or used.floor < given.floor):
+    if base and given and (ready.planned_now or used.floor < given.floor):
         notes.append("the rules or the floor changed, so all pairs are scored again")
         base = None
     with context.progress.step("Counting blocks", len(used.rules), "rules"):
@@ -84,7 +84,7 @@ def _run(context: StageContext, con: duckdb.DuckDBPyConnection) -> Facts:
         carried = incremental.carry(con, base, blocked, used.floor)
     else:
         proposals += [(blocking.joined(one.number), one.pairs) for one in blocked if one.pairs]
-    parts, scored = _score(context, con, scorer, proposals, read.records, used.floor)
+    parts, scored = _score(context, con, ready.scorer, proposals, read.records, used.floor)
     kept = _write(context, con, parts, bool(base))
     used.save(context.outputs["link_model.json"])
     context.write(
@@ -93,14 +93,17 @@ def _run(context: StageContext, con: duckdb.DuckDBPyConnection) -> Facts:
     return _facts(con, read, used, blocked, scored, kept, carried, notes)
 
 
-def _given(context: StageContext) -> tuple[LinkModel | None, bool]:
-    """The model to use, and whether it is that of the published run that this one adds to."""
-    base = context.base
+def _given(context: StageContext) -> tuple[LinkModel | None, Path | None, bool]:
+    """The model to use, where it lies, and whether it is that of the published run that this one adds to."""
+    base, chosen = context.base, context.settings.link.model
     published = model.load(base["link_model.json"]) if incremental.complete(base) else None
-    if context.settings.link.model is None:
-        return published, published is not None
-    chosen = model.load(context.settings.link.model)
-    return chosen, published is not None and published.fingerprint == chosen.fingerprint
+    if chosen is None:
+        # A model that was never trained is not kept for good.
+        if published is None or published.kind == "prior":
+            return None, None, False
+        return published, base["link_model.json"], True
+    given = model.load(chosen)
+    return given, chosen, published is not None and published.fingerprint == given.fingerprint
 
 
 def _read(con: duckdb.DuckDBPyConnection, records: Path, events: Path | None) -> _Read:
@@ -113,20 +116,26 @@ def _read(con: duckdb.DuckDBPyConnection, records: Path, events: Path | None) ->
     return _Read(int(row[0]) if row else 0, fields.filled(con), crowded, has_clinical)
 
 
-def _model(
+def prepared(
     con: duckdb.DuckDBPyConnection,
+    records: Path,
+    events: Path | None,
     settings: Settings,
-    read: _Read,
-    given: LinkModel | None,
-    context: StageContext | None,
-    notes: list[str],
-) -> tuple[LinkModel, Scorer, bool]:
-    """The model to score with; trained and planned where none was given, planned anew where the plan is outgrown."""
+    given: LinkModel | None = None,
+    where: Path | None = None,
+) -> Prepared:
+    """Everything up to the blocks: the records read, and the model to score them with.
+
+    The model is trained and planned where none was given, and planned anew where the records have outgrown its plan.
+    """
+    read = _read(con, records, events)
+    notes: list[str] = []
     link = settings.link
     if given is None:
+        fields.count_frequencies(con)
         rarest = fields.rarest(read.counts)
         fields.compared(con, rarest)
-        trained = training.train(con, read.counts, read.records, settings.run.seed)
+        trained = training.train(con, read.counts, read.records - read.crowded, settings.run.seed)
         made = LinkModel(
             kind=trained.kind,
             records=read.records,
@@ -142,7 +151,9 @@ def _model(
             training=trained.facts | {"seed": settings.run.seed, "filled": dict(read.counts)},
         )
     else:
+        assert where is not None
         made = dataclasses.replace(given, floor=link.floor_logit)
+        fields.read_frequencies(con, model.frequencies_beside(where))
         fields.compared(con, made.rarest)
         unknown = [
             c.name
@@ -153,11 +164,11 @@ def _model(
             notes.append(f"the model does not know {', '.join(unknown)}, which is filled now: train anew to use it")
     scorer = Scorer(con, made.settings)
     if made.rules and made.records * OUTGROWN >= read.records and (read.clinical or not made.clinical):
-        return made, scorer, False
+        return Prepared(read, made, scorer, False, notes)
     if made.rules:
         notes.append("blocking is planned anew: the records have outgrown the model's plan")
     if scorer.empty or read.records < 2:
-        return made, scorer, True
+        return Prepared(read, made, scorer, True, notes)
     planned = planner.plan(
         con,
         read.records - read.crowded,
@@ -182,7 +193,7 @@ def _model(
             }
         },
     )
-    return made, scorer, True
+    return Prepared(read, made, scorer, True, notes)
 
 
 def _score(
@@ -242,11 +253,7 @@ def _facts(
         "pairs_carried_over": carried,
         "pairs_kept": kept,
         "rules": [_rule(one) for one in blocked],
-        "hubs": [
-            {"rule": one.number, "name": one.planned.rule.name, "values": one.hubs, "records": one.hub_records}
-            for one in blocked
-            if one.hubs
-        ],
+        "hubs": blocking.hubs(con, used.max_block),
         "records_no_rule_reaches": blocking.unreached(con, blocked),
     }
     if read.crowded:
@@ -268,6 +275,8 @@ def _rule(one: Blocked) -> dict[str, Any]:
         "cap": one.planned.cap,
         "pairs": one.pairs,
         "blocks_above_cap": one.large,
+        "hubs": one.hubs,
+        "hub_records": one.hub_records,
         "expected_new_candidates_per_record": round(one.planned.adds_candidates, 4),
         "expected_new_share_of_matches": round(one.planned.adds_matches, 6),
     }
@@ -280,18 +289,15 @@ def plan(records: Path, events: Path | None, settings: Settings, scratch: Path) 
         splinking.guarded("planning the blocking"),
         database.connect(memory_gib=limits.memory_gib, threads=limits.threads, spill=scratch) as con,
     ):
-        read = _read(con, records, events)
-        given = model.load(settings.link.model) if settings.link.model else None
-        if given and settings.link.model:
-            fields.read_frequencies(con, model.frequencies_beside(settings.link.model))
-        else:
-            fields.count_frequencies(con)
-        used, _, _ = _model(con, settings, read, given, None, [])
+        where = settings.link.model
+        ready = prepared(con, records, events, settings, model.load(where) if where else None, where)
+        read, used = ready.read, ready.model
         blocked = blocking.blocks(con, used.rules, used.max_block)
         expected = used.training.get("plan", {})
         return Reach(
             records=read.records,
-            rules=tuple(_rule(one) | {"hubs": one.hubs, "hub_records": one.hub_records} for one in blocked),
+            rules=tuple(_rule(one) for one in blocked),
+            hubs=tuple(blocking.hubs(con, used.max_block)),
             candidates_per_record=float(expected.get("candidates_per_record", 0.0)),
             unreached=blocking.unreached(con, blocked),
             expected_missed=float(expected.get("missed_share", 0.0)),

@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 
 from resolver.errors import ResolverError, RunError
+from resolver.link.comparisons import create_macros
 
 
 @contextlib.contextmanager
@@ -58,6 +59,7 @@ def linker(con: duckdb.DuckDBPyConnection, settings: Mapping[str, Any], table: s
     from splink import Linker
     from splink.internals.duckdb.database_api import DuckDBAPI
 
+    create_macros(con)
     # A cursor of its own: Splink's relations and a result still being fetched can't share a connection.
     api = DuckDBAPI(con.cursor())
     # Column frequencies come with the records: Splink is given empty lookups, so that it does not count them anew.

@@ -1,0 +1,75 @@
+"""Adding to a published run gives what scoring everything with the same model gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+EVENTS = (
+    ("2010-03-01", 171.2),
+    ("2015-03-01", 171.3),
+)
+
+
+def _heights(rows: list[dict[str, Any]], every: int) -> list[tuple[Any, ...]]:
+    """Height measurements for some records, by the rid that they will have."""
+    order = sorted(range(len(rows)), key=lambda at: f"{rows[at]['source']}:{rows[at]['source_record_id']}")
+    return [
+        (rid, "measurement", "LOINC", "8302-2", "Body Height", when, None, cm + rows[at]["person"] % 40, "cm")
+        for rid, at in enumerate(order)
+        if rows[at]["person"] % every == 0
+        for when, cm in EVENTS
+    ]
+
+
+def _changed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Some records gone, some with another value, some new."""
+    kept = [dict(row) for at, row in enumerate(rows) if at % 17]
+    for row in kept[::23]:
+        row["street"] = "12 MOVED AWAY RD"
+    new = [dict(row) | {"source": "clinic_new"} for row in rows[::9]]
+    return kept + new
+
+
+@pytest.mark.parametrize("max_block", [2000, 12])
+def test_adding_equals_scoring_everything(run: Any, rows: list[dict[str, Any]], max_block: int) -> None:
+    """New, changed and removed records: same pairs, same log-odds, same rules, also where blocks pass their cap."""
+    base = run(rows, events=_heights(rows, 3), max_block=max_block)
+    later = _changed(rows)
+    added = run(later, events=_heights(later, 3), max_block=max_block, base=base.files)
+    whole = run(later, events=_heights(later, 3), max_block=max_block, model=str(base.files["link_model.json"]))
+
+    assert added.facts["pairs_carried_over"] > 0
+    assert added.facts["pairs_scored"] < whole.facts["pairs_scored"]
+    assert added.pairs() == whole.pairs()
+    assert added.files["link_tf.parquet"].read_bytes() == base.files["link_tf.parquet"].read_bytes()
+    assert added.facts["model_fingerprint"] == base.facts["model_fingerprint"]
+
+
+def test_nothing_new_scores_nothing(run: Any, linked: Any, rows: list[dict[str, Any]]) -> None:
+    """The same records again: every pair is carried over and none is scored."""
+    again = run(rows, base=linked.files)
+
+    assert again.facts["pairs_scored"] == 0
+    assert again.pairs() == linked.pairs()
+
+
+def test_outgrown_plan_is_made_anew(run: Any, linked: Any, rows: list[dict[str, Any]]) -> None:
+    """Records far beyond those of the model get new rules, nothing is carried over, and the facts say so."""
+    few = run(rows[:260], max_candidates_per_record=10, model=str(linked.files["link_model.json"]))
+    assert "notes" not in few.facts
+
+    twice = rows + [dict(row) | {"source": "other"} for row in rows]
+    grown = run(twice, base=linked.files)
+
+    assert grown.facts["pairs_carried_over"] == 0
+    assert any("outgrown" in note for note in grown.facts["notes"])
+
+
+def test_a_lower_floor_scores_everything(run: Any, linked: Any, rows: list[dict[str, Any]]) -> None:
+    """Pairs that the base dropped below its floor can't be carried over, so a lower floor starts again."""
+    again = run(rows, base=linked.files, floor_logit=-30.0)
+
+    assert again.facts["pairs_carried_over"] == 0
+    assert again.facts["pairs_kept"] >= linked.facts["pairs_kept"]
