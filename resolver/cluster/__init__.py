@@ -30,8 +30,7 @@ def run(context: StageContext) -> Facts:
     settings = context.settings.cluster
     with context.connect() as con:
         records = quote(context.inputs["records"])
-        row = con.execute(f"SELECT count(*) FROM read_parquet({records})").fetchone()
-        count = int(row[0]) if row else 0
+        ((count,),) = con.execute(f"SELECT count(*) FROM read_parquet({records})").fetchall()
         source = _sources(con, records)
         pairs = f"read_parquet({quote(context.inputs['decisions'])})"
         with context.progress.step("cluster: read pairs", unit="pairs") as step:
