@@ -1,9 +1,9 @@
 """What clinical events say of a date of birth: nothing happens before birth, and much of medicine has its age.
 
 At which ages each code is first recorded is counted from the records themselves (their own dates of birth, of which
-many may be wrong, so that the counts are blunt but fair); a first dose given to infants then pins a date of birth to
-months, a screening offered from fifty on to years. Nothing about any code is written down here. Ages are binned by month in the
-first two years and by years after, so that weekdays and times of day play no part.
+many may be wrong, so that the counts are blunt but fair). A first dose given to infants then pins a date of birth to
+months, a screening offered from fifty on to years. Nothing about any code is written down here. Ages are binned by
+month in the first two years and by years after, so that weekdays and times of day play no part.
 """
 
 from __future__ import annotations

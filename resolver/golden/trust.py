@@ -15,7 +15,7 @@ import numpy as np
 from resolver.golden.fields import BY_NAME
 
 CLASSES = np.array([0.25, 1.0, 2.5])  # error rates to start with, against the field's own
-EMPTY = np.array([0.6, 1.0, 1.4])  # the same for values left out
+EMPTY = np.array([0.6, 1.0, 1.4])  # the same for values left out, against the source's own share
 LEAST, MOST = 0.002, 0.85  # bounds of an error rate
 STEPS = 100  # in which the probability that a value is right is told apart
 # What every registration asks everybody for: elsewhere an empty field says nothing of care.
@@ -38,10 +38,15 @@ class Trust:
         self.sources = int(source.max()) + 1 if len(source) else 1
         self.share = np.full(len(CLASSES), 1 / len(CLASSES))
         self.error = {name: np.clip(BY_NAME[name].error * CLASSES, LEAST, 0.6) for name in present}
-        self.empty: dict[str, np.ndarray] = {}
-        for name in ASKED:
-            if name in present and present[name].any():
-                self.empty[name] = np.clip((1 - present[name].mean()) * EMPTY, 0.001, 0.999)
+        # What a source never asks for says nothing of the care of its records: shares of empty fields are the source's
+        # own, and a class has more or fewer than that.
+        size = np.bincount(source, minlength=self.sources)
+        self.usual = {
+            name: 1 - np.bincount(source, weights=present[name], minlength=self.sources) / np.maximum(size, 1)
+            for name in ASKED
+            if name in present and present[name].any()
+        }
+        self.empty = {name: EMPTY.copy() for name in self.usual}
         self.factor = {name: np.ones(self.sources) for name in present}
         self.hazard = {name: BY_NAME[name].outdated for name in present}
         # Per record: 0 where the field is empty, else 1 + how sure its value is right, in STEPS steps; before the first
@@ -75,7 +80,8 @@ class Trust:
             steps = len(self.sure[name])
             count = np.stack([np.bincount(code, weights=column, minlength=steps) for column in belief.T], axis=1)
             if name in self.empty:
-                self.empty[name] = np.clip((count[0] + 0.5) / (whole + 1), 0.001, 0.999)
+                awaited = belief.T.astype(np.float64) @ self.usual[name][self.source]
+                self.empty[name] = (count[0] + 10) / (awaited + 10)
             if name not in self.voted:
                 continue
             held, wrong = count[1:].sum(axis=0), (1 - self.sure[name][1:]) @ count[1:]
@@ -99,10 +105,14 @@ class Trust:
         table = np.zeros((len(sure), len(CLASSES)))
         if name in self.voted:
             table[1:] = np.log(sure * (1 - self.error[name]) + (1 - sure) * self.error[name])[1:]
+        evidence = table.astype(np.float32)[self.code[name]]
         if name in self.empty:
-            table[0] += np.log(self.empty[name])
-            table[1:] += np.log(1 - self.empty[name])
-        return table.astype(np.float32)[self.code[name]]
+            usual = self.usual[name][:, None]
+            # All or nothing from a source: its classes can't differ there.
+            share = np.where((usual > 0) & (usual < 1), np.clip(usual * self.empty[name], 0.001, 0.98), usual)
+            left = np.stack([np.log(np.where(share < 1, 1 - share, 1)), np.log(np.where(share > 0, share, 1))])
+            evidence += left.astype(np.float32)[(~self.present[name]).astype(np.int8), self.source]
+        return evidence
 
 
 def _normalised(total: np.ndarray) -> np.ndarray:
