@@ -98,6 +98,9 @@ DIGITS_COME_OFF: dict[str, tuple[str, ...]] = {
     "payer_transitions": ("OWNER_NAME",),
 }
 
+# Text that stands for nothing, besides no text at all: a payer without customers has a mean of 0/0.
+NOTHING: dict[str, tuple[str, ...]] = {"payers": ("NaN",)}
+
 # Rows are sorted by the first of these that the table has, then by all other columns: a patient's rows lie together,
 # which also packs best.
 _FIRST_IN_ORDER = ("PATIENT", "PATIENTID", "PATIENT_ID", "Id", "ID")

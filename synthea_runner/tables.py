@@ -18,7 +18,7 @@ import duckdb
 from resolver.database import name, quote
 from resolver.errors import DamagedError, InputError, SchemaError
 from synthea_runner import content
-from synthea_runner.layout import DIGITS_COME_OFF, LAYOUT, TEXT, in_order
+from synthea_runner.layout import DIGITS_COME_OFF, LAYOUT, NOTHING, TEXT, in_order
 
 ROW_GROUP = 122_880
 BLOCK = 1 << 22  # bytes that are read at once to count rows
@@ -94,10 +94,11 @@ def _value(table: str, column: str) -> str:
 
 
 def _read(csv: Path, columns: dict[str, str], further: str = "") -> str:
+    nothing = ", ".join(quote(text) for text in ("", *NOTHING.get(csv.stem, ())))
     types = ", ".join(f"{quote(column)}: {quote(kind)}" for column, kind in columns.items())
     return (
         f"read_csv({quote(csv)}, columns = {{{types}}}, auto_detect = false, header = true, delim = ',', "
-        f"quote = '\"', escape = '\"', nullstr = '', strict_mode = true, encoding = 'utf-8', "
+        f"quote = '\"', escape = '\"', nullstr = [{nothing}], strict_mode = true, encoding = 'utf-8', "
         f"dateformat = '%Y-%m-%d', timestampformat = '%Y-%m-%dT%H:%M:%SZ'{further})"
     )
 

@@ -113,6 +113,21 @@ def test_tables_can_be_left_out(raw: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "supplies.parquet").exists()
 
 
+def test_a_mean_of_nothing_is_nothing(tables: Path, tmp_path: Path) -> None:
+    """Synthea writes NaN for a payer without customers."""
+    lines = (tables / "payers.csv").read_text().splitlines()
+    cells = lines[1].split(",")
+    at = lines[0].split(",").index("QOLS_AVG")
+    cells[at] = "NaN"
+    (tmp_path / "payers.csv").write_text("\n".join([lines[0], ",".join(cells)]) + "\n")
+
+    with duckdb.connect() as con:
+        written = reader.convert(con, tmp_path / "payers.csv", tmp_path / "payers.parquet")
+        value = con.execute(f"SELECT QOLS_AVG FROM '{tmp_path}/payers.parquet'").fetchall()
+
+    assert (written.rows, value) == (1, [(None,)])
+
+
 def test_bad_values_are_told_by_line(raw: Path, tmp_path: Path) -> None:
     """A value that does not fit is told by file, line and column, never by what it says; nothing is left behind."""
     _spoil(raw, "conditions", lambda lines: [*lines[:3], lines[3].replace(lines[3][:10], "Secretname"), *lines[4:]])
