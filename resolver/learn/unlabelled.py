@@ -13,6 +13,7 @@ Uses no truth, and knows nothing of files.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from resolver.cluster.solve import cluster
 from resolver.judges.features import Feature, clinical, demographic
 from resolver.judges.learned import Model, pair_folds
-from resolver.judges.trees import Floats, Trees, fit
+from resolver.judges.trees import Floats, fit
 from resolver.learn.sample import Sample
 
 FOLDS = 3
@@ -106,14 +107,17 @@ def _cross_fit(
     seed: int,
     threads: int,
 ) -> tuple[Model, Floats]:
-    texts, scores = [], np.empty(len(table))
-    for fold in range(FOLDS):
+    scores = np.empty(len(table))
+
+    def one(fold: int) -> str:
         held = folds == fold
-        trees: Trees = fit(table[~held], labels[~held], features, rounds=TREES, seed=seed, threads=threads)
-        texts.append(trees.text)
+        trees = fit(table[~held], labels[~held], features, rounds=TREES, seed=seed)
         if held.any():
-            scores[held] = trees.predict(table[held], threads)
-    return Model(tuple(texts)), scores
+            scores[held] = trees.predict(table[held], 1)
+        return trees.text
+
+    with ThreadPoolExecutor(threads) as pool:
+        return Model(tuple(pool.map(one, range(FOLDS)))), scores
 
 
 def _probability(logit: Floats) -> Floats:
