@@ -16,6 +16,9 @@ from resolver.settings.base import Section
 
 _PLACES = (Path(__file__).parent / "presets", Path(__file__).parents[1] / "configs" / "augment")
 
+# Mappings that a config states whole: what it does not name is meant to be gone.
+_WHOLE = ("families", "kinds", "facilities")
+
 
 def folder() -> Path:
     return next(place for place in _PLACES if place.is_dir())
@@ -44,12 +47,11 @@ def load(config: str, overrides: tuple[str, ...] = ()) -> AugmentSettings:
     chosen: dict[str, Any] = {}
     for override in overrides:
         _put(chosen, override)
-    content = merged(content, _anchored(chosen, Path.cwd()))
-    if (preset := content.get("preset")) is not None:
+    if (preset := chosen.get("preset", content.get("preset"))) is not None:
         if preset not in names():
             raise SettingsError(where, [f"preset: no such preset; known are {', '.join(names())}"])
         content = merged(_preset(preset), content)
-    return parse(content, where)
+    return parse(merged(content, _anchored(chosen, Path.cwd()), whole=()), where)
 
 
 def _preset(name: str) -> dict[str, Any]:
@@ -67,12 +69,12 @@ def parse(content: dict[str, Any], where: str) -> AugmentSettings:
         raise SettingsError(where, [_fault(fault) for fault in error.errors()]) from None
 
 
-def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Both mappings, key by key; what is above goes before. Lists are replaced, and so are families of errors."""
+def merged(below: dict[str, Any], above: dict[str, Any], whole: tuple[str, ...] = _WHOLE) -> dict[str, Any]:
+    """Both mappings, key by key; what is above goes before. Lists, and the mappings of these names, are replaced."""
     found = dict(below)
     for key, value in above.items():
-        if isinstance(value, dict) and isinstance(found.get(key), dict) and key not in ("families", "kinds"):
-            found[key] = merged(found[key], value)
+        if isinstance(value, dict) and isinstance(found.get(key), dict) and key not in whole:
+            found[key] = merged(found[key], value, whole)
         else:
             found[key] = value
     return found

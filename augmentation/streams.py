@@ -56,8 +56,11 @@ def keys_of(texts: Sequence[str], seed: int) -> Words:
     encoded = np.array([text.encode() for text in texts], dtype=np.bytes_)
     width = max(8, -(-encoded.dtype.itemsize // 8) * 8)
     words = encoded.astype(f"S{width}").view(np.uint64).reshape(len(encoded), width // 8)
-    start: Words = np.full(len(encoded), key("seed", seed), dtype=np.uint64)
-    return mix(start, *(words[:, column] for column in range(words.shape[1])))
+    keys: Words = np.full(len(encoded), key("seed", seed), dtype=np.uint64)
+    for column in words.T:
+        # A text that has ended takes no part, or its key would hang on the longest text beside it.
+        keys = np.where(column != 0, mix(keys, column), keys)
+    return keys
 
 
 def keys_of_numbers(numbers: npt.NDArray[Any], seed: int) -> Words:

@@ -85,8 +85,8 @@ def corrupt(
         worker.strike(target("missing", name), share * of_missing, 0)
     for name, share in errors.defaults.items():
         worker.strike(target("default", name), share * of_missing, 1)
-    for name, kind, share_name in _CONTACT:
-        worker.strike(target(kind, name), getattr(settings.contact, share_name) + 0 * of_errors, 2)
+    for name, kind, share in _CONTACT if settings.contact.enabled else ():
+        worker.strike(target(kind, name), np.full(len(keys), getattr(settings.contact, share)), 2)
 
     families = plan(errors, columns.keys())
     left = counts(errors.counts, keys, of_errors)

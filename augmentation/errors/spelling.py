@@ -41,12 +41,24 @@ _MISREAD = (
 _SOUNDS = (
     *(("PH", "F"), ("CK", "K"), ("C", "K"), ("QU", "KW"), ("X", "KS"), ("Z", "S"), ("SCH", "SH"), ("TH", "T")),
     *(("Y", "I"), ("IE", "Y"), ("EE", "EA"), ("EY", "IE"), ("AI", "AY"), ("EI", "IE"), ("OU", "OO"), ("AU", "AW")),
-    *(("OUGH", "OW"), ("GH", "G"), ("KN", "N"), ("WR", "R"), ("WH", "W"), ("MC", "MAC"), ("SEN", "SON")),
-    *(("MANN", "MAN"), ("ER", "OR"), ("EL", "LE"), ("ANNE", "ANN"), ("INE", "EEN"), ("DGE", "GE"), ("J", "G")),
+    *(("MC", "MAC"), ("SEN", "SON"), ("MANN", "MAN"), ("ER", "OR"), ("EL", "LE"), ("ANNE", "ANN"), ("INE", "EEN")),
     *(("LL", "L"), ("NN", "N"), ("TT", "T"), ("SS", "S"), ("RR", "R"), ("MM", "M"), ("PP", "P"), ("FF", "F")),
-    *(("SZ", "S"), ("CZ", "CH"), ("TZ", "Z"), ("DT", "T"), ("AE", "E"), ("OE", "O")),
+    *(("DGE", "GE"), ("J", "G"), ("CZ", "CH")),
 )
-_SIMPLER = (("EAUX", "O"), ("EAU", "O"), ("AH", "A"), ("HN", "N"), ("TH", "T"), ("MB", "M"), ("E", ""), ("H", ""))
+_SIMPLER = (
+    *(("EAUX", "O"), ("EAU", "O"), ("OUGH", "OW"), ("AH", "A"), ("AE", "E"), ("OE", "O"), ("E", ""), ("H", "")),
+    *(
+        ("KN", "N"),
+        ("WR", "R"),
+        ("WH", "W"),
+        ("GH", "G"),
+        ("HN", "N"),
+        ("MB", "M"),
+        ("SZ", "S"),
+        ("TZ", "Z"),
+        ("DT", "T"),
+    ),
+)
 
 
 def as_in(model: str, letters: str) -> str:
