@@ -47,7 +47,7 @@ def test_a_handful_of_persons(tmp_path: Path) -> None:
     assert made.tables["patients"].rows == made.fhir["Patient"].rows == outcome.persons
     assert made.tables["observations"].rows > 100
     assert again.tables == made.tables
-    tabled = {row["Id"] for row in csv.DictReader((tmp_path / "raw/synthea/csv/patients.csv").open())}
+    tabled = {row["Id"] for row in csv.DictReader(io.StringIO((tmp_path / "raw/synthea/csv/patients.csv").read_text()))}
     lines = (tmp_path / "population/fhir/Patient.ndjson").read_text().splitlines()
     assert {json.loads(line)["id"] for line in lines} == tabled
 
