@@ -32,7 +32,7 @@ def evaluate(config: Path, truth: Path | None, as_json: bool) -> None:
 
     overrides = () if truth is None else (f"evaluate.truth={json.dumps(str(truth.absolute()))}",)
     loaded = settings.load(config, overrides)
-    runs.execute(pipeline.STAGES, loaded, progress.for_terminal(quiet=as_json), only="evaluate")
+    runs.execute(pipeline.STAGES, loaded, progress.for_terminal(quiet=as_json), only="evaluate", base=pipeline.base)
     metrics = json.loads((loaded.run.dir / "metrics.json").read_text(encoding="utf-8"))
     if as_json:
         click.echo(json.dumps(metrics, indent=2))
