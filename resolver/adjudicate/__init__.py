@@ -54,6 +54,7 @@ def run(context: StageContext) -> Facts:
 
 def _ask(con: duckdb.DuckDBPyConnection, judge: Judge, context: StageContext) -> Facts:
     decide = context.settings.decide
+    _bring(con, judge)
     low, high = judge.asks or (logit(decide.non_match_probability), logit(decide.match_probability))
     con.execute(
         "CREATE OR REPLACE TABLE asked AS SELECT *, row_number() OVER () - 1 AS n FROM (FROM standing"
@@ -82,6 +83,18 @@ def _ask(con: duckdb.DuckDBPyConnection, judge: Judge, context: StageContext) ->
     )
     counts = con.execute("SELECT status, count(*) FROM answers GROUP BY ALL ORDER BY ALL").fetchall()
     return {"asked": asked, "fingerprint": judge.fingerprint, **{str(status): int(count) for status, count in counts}}
+
+
+def _bring(con: duckdb.DuckDBPyConnection, judge: Judge) -> None:
+    """Add the pairs that a judge knows of and blocking does not, with even odds."""
+    brought = judge.brings()
+    if brought is not None and len(brought):
+        con.register("brought", brought)
+        con.execute(
+            "INSERT INTO standing SELECT left_rid, right_rid, 0 FROM brought"
+            " ANTI JOIN standing USING (left_rid, right_rid)"
+        )
+        con.unregister("brought")
 
 
 def _count(con: duckdb.DuckDBPyConnection, table: str) -> int:

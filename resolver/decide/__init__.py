@@ -24,8 +24,16 @@ def run(context: StageContext) -> Facts:
     con = context.connect()
     for name in ("pairs", "verdicts"):
         con.execute(f"CREATE VIEW {name} AS FROM read_parquet({quote(context.inputs[name])})")
+    # A person may have spoken of a pair that no blocking rule proposed: nothing else is known of it than the prior.
+    con.execute(
+        f"""
+        CREATE VIEW judged AS
+        SELECT left_rid, right_rid, logit FROM pairs
+        UNION ALL SELECT DISTINCT left_rid, right_rid, {prior!r} FROM verdicts
+            ANTI JOIN pairs USING (left_rid, right_rid)"""
+    )
     parts = parts_sql(
-        "pairs",
+        "judged",
         "verdicts",
         voices(context.settings),
         prior,

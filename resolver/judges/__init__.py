@@ -53,6 +53,9 @@ class Judge(Protocol):
     def fingerprint(self) -> str:
         """What gives the verdicts: model, version, prompt. The same fingerprint and pair give the same logit."""
 
+    def brings(self) -> pl.DataFrame | None:
+        """Pairs that it wants to be asked about though no blocking rule proposed them: left_rid, right_rid."""
+
     def judge(self, pairs: pl.DataFrame) -> pl.DataFrame:
         """left_rid, right_rid, logit (as it stands) in; left_rid, right_rid, logit, status out.
 

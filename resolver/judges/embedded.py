@@ -43,6 +43,9 @@ class _Embedded:
         logit = model.predict(self.table(pairs), folds, self.threads)
         return pairs.select("left_rid", "right_rid").with_columns(logit=pl.Series(logit), status=pl.lit("ok"))
 
+    def brings(self) -> pl.DataFrame | None:
+        return None
+
 
 class DemographicJudge(_Embedded):
     name = "demographic"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 from resolver import mpi
@@ -16,7 +17,7 @@ class HumanJudge:
     name: str = "human"
     part: Literal["demographics", "clinical", "llm", "human"] = "human"
     role: Literal["revises", "adds"] = "adds"
-    asks: Literal["all", "open"] = "all"
+    asks = (-math.inf, math.inf)
 
     def __init__(self, evidence: Evidence) -> None:
         import polars as pl
@@ -37,6 +38,9 @@ class HumanJudge:
     @property
     def fingerprint(self) -> str:
         return self._fingerprint
+
+    def brings(self) -> pl.DataFrame:
+        return self._verdicts.select("left_rid", "right_rid")
 
     def judge(self, pairs: pl.DataFrame) -> pl.DataFrame:
         import polars as pl
