@@ -16,7 +16,7 @@ from pathlib import Path
 import duckdb
 
 from resolver.database import name, quote
-from resolver.errors import DamagedError, InputError, SchemaError
+from resolver.errors import DamagedError, InputError, RunError, SchemaError
 from synthea_runner import content
 from synthea_runner.layout import DIGITS_COME_OFF, LAYOUT, NOTHING, TEXT, in_order
 
@@ -50,7 +50,7 @@ def convert(
     try:
         _watched(con, copy, csv.stat().st_size, advance)
     except duckdb.OutOfMemoryException:
-        raise
+        raise RunError(f"Memory ran out at {csv}.", do="Raise --memory-gib, or lower --threads.") from None
     except duckdb.IOException as error:
         if "No space left" in str(error):
             raise

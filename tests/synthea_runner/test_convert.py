@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resolver.errors import DamagedError, InputError, ResolverError, SchemaError, UsageError
+from resolver import database
+from resolver.errors import DamagedError, InputError, ResolverError, RunError, SchemaError, UsageError
 from resolver.progress import Progress
 from synthea_runner import population
 from synthea_runner import tables as reader
@@ -261,6 +262,16 @@ def test_fhir_that_is_not_there(raw: Path, tmp_path: Path) -> None:
     """FHIR that was never generated can't be kept."""
     with pytest.raises(InputError, match="Generate it with --fhir"):
         convert(tmp_path, tmp_path / "out", Progress(), fhir=True)
+
+
+def test_too_little_memory(tables: Path, tmp_path: Path) -> None:
+    """If memory runs out, the error names the table and the option."""
+    with (
+        database.connect(memory_gib=0.004, threads=1) as con,
+        pytest.raises(RunError, match=r"Memory ran out at .*observations\.csv\. Raise --memory-gib"),
+    ):
+        con.execute("SET temp_directory = ''")
+        reader.convert(con, tables / "observations.csv", tmp_path / "observations.parquet")
 
 
 def test_progress_counts_all_of_the_csv(tables: Path, tmp_path: Path) -> None:
