@@ -17,7 +17,7 @@ from typing import Any, Literal
 import duckdb
 
 from augmentation import draws
-from augmentation.population import PARQUET, Layout, Table, moment, tables
+from augmentation.population import PARQUET, Layout, Table, moment, tables, unquoted
 from augmentation.settings import AugmentSettings, LookalikeSettings
 from resolver.database import name, quote
 from resolver.errors import UsageError
@@ -71,7 +71,8 @@ def make_lookalikes(
     _check_kinds(settings.lookalikes)
     found = tables(con, settings.population.dir)
     patients = found["patients"]
-    with progress.step("Look-alikes", total=len(KINDS), unit="kinds") as step:
+    label, folder = "Look-alikes", settings.population.dir
+    with unquoted(folder), progress.step(label, total=len(KINDS), unit="kinds") as step:
         con.execute(f"CREATE OR REPLACE TEMP TABLE people AS {_people(patients, settings.seed)}")
         (total,) = con.execute("SELECT count(*) FROM people").fetchall()[0]
         con.execute("CREATE OR REPLACE TEMP TABLE pairs (person_id VARCHAR, other_id VARCHAR, kind VARCHAR)")

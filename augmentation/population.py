@@ -6,6 +6,8 @@ tables not met before are read alike. Changes nothing. Knows nothing of faciliti
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -97,6 +99,17 @@ def tables(con: duckdb.DuckDBPyConnection, folder: Path) -> dict[str, Table]:
             if column not in found[wanted].columns:
                 raise SchemaError(f"{found[wanted].path} has no column {column}.", do="Keep Synthea's own layout.")
     return found
+
+
+@contextlib.contextmanager
+def unquoted(folder: Path) -> Iterator[None]:
+    """Values that can't be read become an error that does not show them, unlike the database's own."""
+    try:
+        yield
+    except duckdb.DataError:
+        raise InputError(
+            f"A date or number in the tables of {folder} can't be read.", do="Convert the population again."
+        ) from None
 
 
 def moment(column: str) -> str:

@@ -9,7 +9,7 @@ import duckdb
 
 from augmentation import draws
 from augmentation.clinical.kinds import KINDS, Kind, Site
-from augmentation.population import PARQUET, Layout, Table, moment, tables
+from augmentation.population import PARQUET, Layout, Table, moment, tables, unquoted
 from augmentation.settings import AugmentSettings
 from resolver.database import name, quote
 from resolver.files import whole
@@ -37,7 +37,7 @@ def add_noise(con: duckdb.DuckDBPyConnection, settings: AugmentSettings, layout:
     # Encounters last: the other tables look up in them which encounters a record has.
     work.sort(key=lambda item: (item[0].number, item[1].name == "encounters"))
     planned: int | None = None
-    with progress.step("Clinical noise", total=len(work), unit="tables") as step:
+    with unquoted(layout.out), progress.step("Clinical noise", total=len(work), unit="tables") as step:
         for site, table, kinds in work:
             if settings.clinical.max_encounters is not None:
                 if planned != site.number:

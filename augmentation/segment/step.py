@@ -6,7 +6,7 @@ from typing import Any
 
 import duckdb
 
-from augmentation.population import Layout, tables
+from augmentation.population import Layout, tables, unquoted
 from augmentation.segment import tables as cut
 from augmentation.segment import visits
 from augmentation.settings import AugmentSettings
@@ -31,7 +31,8 @@ def segment(con: duckdb.DuckDBPyConnection, settings: AugmentSettings, layout: L
     facilities = range(1, settings.segment.facilities + 1)
     rows: dict[str, dict[int, int]] = {}
 
-    with progress.step("Facilities", total=len(found) * len(facilities), unit="tables") as step:
+    label, work = "Facilities", len(found) * len(facilities)
+    with unquoted(settings.population.dir), progress.step(label, total=work, unit="tables") as step:
         visits.plan(con, persons, found["encounters"], settings.segment, settings.duplicates, settings.seed)
         visits.write_truth(con, str(layout.truth_table("truth")))
         _renamed(con, found["patients"].source, persons)

@@ -140,11 +140,5 @@ def copy_reference(con: duckdb.DuckDBPyConnection, layout: Layout, facility: int
 
 def _copy(con: duckdb.DuckDBPyConnection, query: str, path: Path) -> int:
     with whole(path) as scratch:
-        try:
-            (rows,) = con.execute(f"COPY ({query}) TO {quote(scratch)} {PARQUET}").fetchall()[0]
-        except duckdb.ConversionException:
-            # The message of the library quotes the value, which may be a patient's.
-            raise InputError(
-                f"A date or number for {path.stem} can't be read.", do="Convert the population again."
-            ) from None
+        (rows,) = con.execute(f"COPY ({query}) TO {quote(scratch)} {PARQUET}").fetchall()[0]
     return int(rows)

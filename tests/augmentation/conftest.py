@@ -18,9 +18,8 @@ from resolver import database
 from resolver.progress import Progress
 
 SAMPLE = Path(__file__).parents[1] / "data" / "population"
-PERSONS = 30
-KEPT = ("patients", "encounters", "conditions", "medications", "observations", "immunizations", "payer_transitions",
-        "organizations", "providers")  # fmt: skip
+PERSONS = 16
+KEPT = ("patients", "encounters", "conditions", "medications", "observations", "payer_transitions", "organizations")
 
 
 @pytest.fixture(scope="session")
@@ -33,12 +32,16 @@ def population(tmp_path_factory: pytest.TempPathFactory) -> Path:
         columns = [row[0] for row in con.execute(f"DESCRIBE FROM '{SAMPLE}/{table}.parquet'").fetchall()]
         patient = "Id" if table == "patients" else "PATIENT"
         where = f"WHERE {patient} IN (FROM chosen)" if patient in columns else ""
+        if table == "observations":
+            # Some of them: those of some encounters, and those that name none.
+            where += " AND (ENCOUNTER IS NULL OR ENCOUNTER < '4')"
         con.execute(f"COPY (FROM '{SAMPLE}/{table}.parquet' {where}) TO '{folder}/{table}.parquet'")
     con.execute(f"""
         COPY (SELECT 'claim ' || Id AS Id, PATIENT AS PATIENTID, Id AS APPOINTMENTID, CODE AS DIAGNOSIS1
             FROM '{folder}/encounters.parquet') TO '{folder}/claims.parquet'""")
     con.execute(f"""
-        COPY (SELECT 'line ' || APPOINTMENTID AS ID, Id AS CLAIMID, PATIENTID, APPOINTMENTID, PATIENTID AS PATIENTINSURANCEID
+        COPY (SELECT 'line ' || APPOINTMENTID AS ID, Id AS CLAIMID, PATIENTID, APPOINTMENTID,
+                PATIENTID AS PATIENTINSURANCEID
             FROM '{folder}/claims.parquet') TO '{folder}/claims_transactions.parquet'""")
     con.close()
     return folder
@@ -65,28 +68,23 @@ def population_as_text(population: Path, tmp_path_factory: pytest.TempPathFactor
     return folder
 
 
-@pytest.fixture
-def connect() -> Any:
-    opened = []
-
-    def connection(threads: int = 1) -> duckdb.DuckDBPyConnection:
-        opened.append(database.connect(memory_gib=0.5, threads=threads))
-        return opened[-1]
-
-    yield connection
-    for con in opened:
-        con.close()
-
-
-@pytest.fixture
-def make_bed(connect: Any) -> Callable[..., dict[str, Any]]:
-    """Makes look-alikes, facilities and clinical noise in a folder; the facts of all three."""
-
-    def make(out: Path, population: Path, threads: int = 1, **settings: Any) -> dict[str, Any]:
-        chosen = AugmentSettings(population={"dir": population}, **settings)
-        con, layout = connect(threads), Layout(out)
+def _make(out: Path, population: Path, threads: int = 1, **settings: Any) -> dict[str, Any]:
+    chosen, layout = AugmentSettings(population={"dir": population}, **settings), Layout(out)
+    with database.connect(memory_gib=0.5, threads=threads) as con:
         facts = make_lookalikes(con, chosen, layout, Progress())
         facts |= segment(con, chosen, layout, Progress())
         return facts | add_noise(con, chosen, layout, Progress())
 
-    return make
+
+@pytest.fixture(scope="session")
+def make_bed() -> Callable[..., dict[str, Any]]:
+    """Makes look-alikes, facilities and clinical noise in a folder; the facts of all three."""
+    return _make
+
+
+@pytest.fixture(scope="session")
+def plain_bed(population: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two facilities without noise, for tests that read it or copy it."""
+    out = tmp_path_factory.mktemp("plain")
+    _make(out, population, seed=11, segment={"facilities": 2, "visited": [0.4, 0.6]})
+    return out
