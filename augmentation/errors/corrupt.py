@@ -45,6 +45,15 @@ class Changes:
     def __len__(self) -> int:
         return len(self.row)
 
+    def add(self, rows: list[int], step: int, one: Target, before: list[str | None]) -> None:
+        """Values that are gone."""
+        self.row += rows
+        self.step += [step] * len(rows)
+        self.field += [one.field] * len(rows)
+        self.kind += [one.kind.name] * len(rows)
+        self.before += before
+        self.after += [None] * len(rows)
+
 
 def styled(columns: Columns, facility: npt.NDArray[np.int64], settings: AugmentSettings) -> Columns:
     """The columns that errors may touch, in the facilities' house styles; the lists are new."""
@@ -82,11 +91,11 @@ def corrupt(
     worker = _Worker(columns, keys, person_of, world)
     of_errors, of_missing = _factors(facility, settings)
     for name, share in errors.missing.items():
-        worker.strike(target("missing", name), share * of_missing, 0)
+        worker.blank(target("missing", name), share * of_missing, 0)
     for name, share in errors.defaults.items():
         worker.strike(target("default", name), share * of_missing, 1)
-    for name, kind, share in _CONTACT if settings.contact.enabled else ():
-        worker.strike(target(kind, name), np.full(len(keys), getattr(settings.contact, share)), 2)
+    for name, kind, setting in _CONTACT if settings.contact.enabled else ():
+        worker.strike(target(kind, name), np.full(len(keys), getattr(settings.contact, setting)), 2)
 
     families = plan(errors, columns.keys())
     left = counts(errors.counts, keys, of_errors)
@@ -128,7 +137,20 @@ class _Worker:
     def strike(self, one: Target, share: Floats, step: int) -> None:
         """Make one error on the given share of all records."""
         if one.field in self.columns:
-            self.apply(one, np.flatnonzero(uniform(self.keys, one.key, key("share")) < share), step)
+            self.apply(one, self._share(one, share), step)
+
+    def blank(self, one: Target, share: Floats, step: int) -> None:
+        """Take the field's value from the given share of all records: `strike` for the commonest of all errors."""
+        column = self.columns.get(one.field)
+        if column is None:
+            return
+        rows = [row for row in self._share(one, share).tolist() if column[row] is not None]
+        self.changes.add(rows, step, one, [column[row] for row in rows])
+        for row in rows:
+            column[row] = None
+
+    def _share(self, one: Target, share: Floats) -> Rows:
+        return np.flatnonzero(uniform(self.keys, one.key, key("share")) < share)
 
     def spared(self, one: Target, rows: Rows) -> Rows:
         """The rows on which this error was not made before."""

@@ -115,7 +115,7 @@ def make(number: int, most: int, settings: AugmentSettings) -> Made:
     return Made(
         {int(one): table.filter(pa.array(placed == one)) for one in range(1, settings.segment.facilities + 1)},
         truth,
-        errors_table(changes, ids),
+        _errors(changes, ids, order),
     )
 
 
@@ -143,14 +143,14 @@ def _ids(keys: Words, what: str) -> list[str]:
     ]
 
 
-def errors_table(changes: Changes, ids: list[str]) -> pa.Table:
-    """The changes, each record's together and in their order."""
+def _errors(changes: Changes, ids: list[str], order: Whole) -> pa.Table:
+    """The changes, each record's together and in their order. `order` sorts the records by their ids."""
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
     rows = np.array(changes.row, dtype=np.int64)
-    names = np.array(ids, dtype=object)[rows]
-    order = np.lexsort((np.array(changes.field), np.array(changes.step), names.astype(str))) if len(rows) else rows
     return pa.table(
         {
-            "record_id": pa.array(names, pa.string()),
+            "record_id": pa.array(ids, pa.string()).take(pa.array(rows)),
             "step": pa.array(changes.step, pa.int32()),
             "field": pa.array(changes.field, pa.string()),
             "kind": pa.array(changes.kind, pa.string()),
@@ -158,7 +158,7 @@ def errors_table(changes: Changes, ids: list[str]) -> pa.Table:
             "after": pa.array(changes.after, pa.string()),
         },
         schema=ERRORS,
-    ).take(order)
+    ).take(np.lexsort((np.array(changes.step, dtype=np.int64), place[rows])))
 
 
 def _plan(records: int, settings: AugmentSettings) -> Iterator[tuple[int, int]]:
