@@ -24,6 +24,8 @@ CAPPED = 8.0  # log-odds that the events can take from a date, next to the perso
 ASTRAY = np.log(0.002 / 40)  # log-density per year of an event before birth: its own date, or its owner, is wrong
 SHARED = 0.5  # what an event counts: events of one person come together, not each for itself
 
+DAY = "date_diff('day', DATE '1970-01-01', CAST(start AS DATE))"
+
 # Lower bounds of the bins of age, in days.
 BOUNDS = np.array(
     [
@@ -35,65 +37,67 @@ BOUNDS = np.array(
 WIDTHS = np.diff([*BOUNDS, BOUNDS[-1] + 365.25 * 3])
 
 
-def hints(
-    con: duckdb.DuckDBPyConnection,
-    events: Path,
-    person_of: np.ndarray,
-    recorded: np.ndarray,
-    person: np.ndarray,
-    dates: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """For each of `dates` (one per value of `person`): its log-odds next to the person's best one, given all events of
-    the person; and whether something happened before it, which makes it impossible unless that is an error too.
+class Ages:
+    def __init__(self, con: duckdb.DuckDBPyConnection, events: Path, records: Path) -> None:
+        self.con = con
+        self.firsts = f"""SELECT rid, kind || ' ' || code AS code, min({DAY}) AS day
+            FROM read_parquet({quote(events)}) WHERE start IS NOT NULL AND code IS NOT NULL"""
+        con.execute(
+            f"""CREATE OR REPLACE TEMP TABLE first_event AS SELECT rid, min({DAY}) AS day
+            FROM read_parquet({quote(events)}) WHERE start IS NOT NULL GROUP BY rid"""
+        )
+        rows = con.execute(f"SELECT count(*) FROM read_parquet({quote(records)})").fetchall()[0][0]
+        stride = max(1, -(-rows // SAMPLE))
+        counted = ask(
+            con,
+            f"""WITH firsts AS ({self.firsts} AND rid % {stride} = 0 GROUP BY ALL),
+            own AS (SELECT rid, birth_date - DATE '1970-01-01' AS born FROM read_parquet({quote(records)})
+                WHERE birth_date IS NOT NULL)
+            SELECT code, CAST(day - born AS INTEGER) AS age, count(*) AS n FROM firsts JOIN own USING (rid)
+            WHERE day >= born GROUP BY ALL ORDER BY ALL""",
+        )
+        self.codes, self.gain = _profile(counted)
 
-    `recorded` is each record's own date of birth. Dates are days since 1970, NaN where there is none.
-    """
-    if len(dates) == 0:
-        return np.zeros(0), np.zeros(0, dtype=bool)
-    stride = max(1, -(-len(recorded) // SAMPLE))
-    records = pl.DataFrame({"rid": np.arange(len(recorded), dtype=np.int32), "person": person_of, "born": recorded})
-    firsts = f"""SELECT rid, kind || ' ' || code AS code,
-        min(date_diff('day', DATE '1970-01-01', CAST(start AS DATE))) AS day
-        FROM read_parquet({quote(events)}) WHERE start IS NOT NULL AND code IS NOT NULL"""
-    # Ages can only choose between two dates; whether one alone is possible is asked below.
-    rivals = np.bincount(person)[person] > 1
-    counted = ask(
-        con,
-        f"""WITH firsts AS ({firsts} AND rid % {stride} = 0 GROUP BY ALL)
-        SELECT code, CAST(day - born AS INTEGER) AS age, count(*) AS n FROM firsts JOIN records USING (rid)
-        WHERE NOT isnan(born) AND day >= born GROUP BY ALL ORDER BY ALL""",
-        records=records,
-    )
-    codes, gain = _profile(counted)
-    told = pl.DataFrame({"code": codes, "place": np.arange(len(codes))}, schema={"code": pl.String, "place": pl.Int64})
-    values = pl.DataFrame({"person": person, "value": np.arange(len(dates)), "born": dates})
-    seen = ask(
-        con,
-        f"""WITH firsts AS ({firsts} AND kind || ' ' || code IN (SELECT code FROM told) GROUP BY ALL),
-        one AS (SELECT person, place, min(day) AS day
-            FROM firsts JOIN records USING (rid) JOIN told USING (code) GROUP BY ALL)
-        SELECT value, place, day - born AS age FROM one JOIN open_values USING (person) ORDER BY value, place""",
-        records=records.filter(pl.Series(np.isin(person_of, person[rivals]))),
-        told=told,
-        open_values=values.filter(pl.Series(rivals)),
-    )
-    age, place = seen["age"].to_numpy(), seen["place"].to_numpy()
-    bins = np.maximum(np.searchsorted(BOUNDS, age, side="right") - 1, 0)
-    points = np.where(age < 0, ASTRAY, gain[place, bins])
-    total = SHARED * np.bincount(seen["value"].to_numpy(), weights=points, minlength=len(dates))
-    best = np.full(int(person.max()) + 1, -np.inf)
-    np.maximum.at(best, person, total)
-    early = ask(
-        con,
-        f"""WITH firsts AS ({firsts} GROUP BY ALL),
-        one AS (SELECT person, min(day) AS day FROM firsts JOIN records USING (rid) GROUP BY ALL)
-        SELECT value FROM one JOIN values USING (person) WHERE day < born ORDER BY value""",
-        records=records,
-        values=values,
-    )
-    before = np.zeros(len(dates), dtype=bool)
-    before[early["value"].to_numpy()] = True
-    return np.maximum(total - best[person], -CAPPED), before
+    def hints(
+        self, rids: np.ndarray, person_of: np.ndarray, person: np.ndarray, dates: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """For each of `dates` (days since 1970, one per value of `person`): its log-odds next to the person's best one,
+        given all events of the person; and whether something happened before it, which makes it impossible unless
+        that is an error too. `person_of` is the person of each of `rids`."""
+        if len(dates) == 0:
+            return np.zeros(0), np.zeros(0, dtype=bool)
+        records = pl.DataFrame({"rid": rids.astype(np.int32), "person": person_of})
+        values = pl.DataFrame({"person": person, "value": np.arange(len(dates)), "born": dates})
+        # Ages can only choose between two dates; whether one alone is possible is asked below.
+        rivals = np.bincount(person)[person] > 1
+        places = np.arange(len(self.codes))
+        seen = ask(
+            self.con,
+            f"""WITH firsts AS ({self.firsts} AND rid IN (SELECT rid FROM open_records)
+                AND kind || ' ' || code IN (SELECT code FROM told) GROUP BY ALL),
+            one AS (SELECT person, place, min(day) AS day
+                FROM firsts JOIN open_records USING (rid) JOIN told USING (code) GROUP BY ALL)
+            SELECT value, place, day - born AS age FROM one JOIN open_values USING (person) ORDER BY value, place""",
+            open_records=records.filter(pl.Series(np.isin(person_of, person[rivals]))),
+            told=pl.DataFrame({"code": self.codes, "place": places}, schema={"code": pl.String, "place": pl.Int64}),
+            open_values=values.filter(pl.Series(rivals)),
+        )
+        age, place = seen["age"].to_numpy(), seen["place"].to_numpy()
+        bins = np.maximum(np.searchsorted(BOUNDS, age, side="right") - 1, 0)
+        points = np.where(age < 0, ASTRAY, self.gain[place, bins])
+        total = SHARED * np.bincount(seen["value"].to_numpy(), weights=points, minlength=len(dates))
+        best = np.full(int(person.max()) + 1, -np.inf)
+        np.maximum.at(best, person, total)
+        early = ask(
+            self.con,
+            """WITH one AS (SELECT person, min(day) AS day FROM first_event JOIN records USING (rid) GROUP BY person)
+            SELECT value FROM one JOIN values USING (person) WHERE day < born ORDER BY value""",
+            records=records,
+            values=values,
+        )
+        before = np.zeros(len(dates), dtype=bool)
+        before[early["value"].to_numpy()] = True
+        return np.maximum(total - best[person], -CAPPED), before
 
 
 def _profile(counted: pl.DataFrame) -> tuple[list[str], np.ndarray]:

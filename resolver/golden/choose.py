@@ -79,8 +79,8 @@ def choose(vote: Vote, rule: GoldenRule, context: Context, allowed: np.ndarray |
     return Choice(vote, chosen, confidence)
 
 
-def sources(choice: Choice, error: np.ndarray) -> pl.DataFrame:
-    """Per person with a value: the rows of the records that carry it or a form of it, strongest first."""
+def sources(choice: Choice, error: np.ndarray, rids: np.ndarray) -> pl.DataFrame:
+    """Per person with a value: the rids of the records that carry it or a form of it, strongest first."""
     vote, ballot = choice.vote, choice.vote.ballot
     alike = np.array([level.alike for level in ballot.field.levels])
     near = (ballot.level == likeness.FORM_OF) | alike[np.maximum(ballot.level, 0)]
@@ -94,7 +94,7 @@ def sources(choice: Choice, error: np.ndarray) -> pl.DataFrame:
             "person": ballot.person[vote.value[kept]],
             "form": form[vote.value[kept]],
             "error": np.round(error[vote.record[kept]], DIGITS),
-            "rid": vote.record[kept].astype(np.int32),
+            "rid": rids[vote.record[kept]].astype(np.int32),
         }
     )
     return (

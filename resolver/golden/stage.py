@@ -3,11 +3,16 @@
 Calls the parts in order and moves tables; the judgement is in the other files of this folder.
 First and last names that stand in each other's place in a record vote in the place where they belong, so a golden first
 name may come from a record's last name; every other golden value stands in that field of one of the person's records.
+
+Persons are handled in parts of at most about PART records, so that memory stays flat. Each part counts its own
+population and fits its own error rates: half a million records are more than these need.
 """
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -29,29 +34,64 @@ YEAR = 365.25 * 86400
 PLACE = tuple(one.name for one in PLACE_FIELDS)  # town before ZIP, which is judged by it
 
 
+PART = 500_000  # records whose persons are handled at once
+
+
 def run(context: StageContext) -> Facts:
     con = context.connect()
-    con.execute(f"CREATE TABLE golden_fields ({tables.GOLDEN_FIELDS.ddl})")
-    steps = len(FIELDS) + 6
-    with context.progress.step("golden fields", steps, "fields") as step:
-        work = _Work(con, context.settings.golden, _read(con, context))
-        work.orient()
-        for name in work.held():
-            work.gather(name)
-            step.advance(1)
-        work.vote(context)
-        for name in list(work.votes):
-            work.decide(name)
-        work.place()
-        work.keep()
-        work.derive()
-        step.advance(6)
-    fields = f"{tables.GOLDEN_FIELDS.select('golden_fields')} ORDER BY cluster, field"
-    filled = context.write(con, fields, "golden_fields")
-    con.register("persons", work.golden().to_arrow())
-    persons = context.write(con, f"{tables.GOLDEN.select('persons')} ORDER BY cluster", "golden")
-    con.unregister("persons")
-    return {"persons": persons, "fields": filled, **work.facts}
+    parts, persons = _parts(con, context)
+    births = ages.Ages(con, context.inputs["events"], context.inputs["records"])
+    facts: list[Facts] = []
+    parts_folder = context.scratch / "golden_parts"
+    shutil.rmtree(parts_folder, ignore_errors=True)
+    parts_folder.mkdir(parents=True)
+    with context.progress.step("golden records", persons, "persons") as step:
+        for part in range(parts):
+            work = _Work(con, context.settings.golden, _read(con, context, part, parts), births, parts_folder, part)
+            work.run()
+            facts.append(work.facts)
+            step.advance(work.persons)
+    filled = _write(con, context, parts_folder, tables.GOLDEN_FIELDS, "cluster, field")
+    written = _write(con, context, parts_folder, tables.GOLDEN, "cluster")
+    return {"persons": written, "fields": filled, **_together(facts)}
+
+
+def _parts(con: duckdb.DuckDBPyConnection, context: StageContext) -> tuple[int, int]:
+    """How many parts the persons are handled in, and how many persons there are."""
+    records, clusters = quote(context.inputs["records"]), quote(context.inputs["clusters"])
+    wanted = con.execute(f"SELECT count(*) FROM read_parquet({records})").fetchall()[0][0]
+    named, persons = con.execute(
+        f"""SELECT count(DISTINCT c.rid), count(DISTINCT c.cluster)
+        FROM read_parquet({clusters}) c JOIN read_parquet({records}) r ON r.rid = c.rid"""
+    ).fetchall()[0]
+    if named != wanted:
+        raise DamagedError(
+            f"{context.inputs['clusters']} does not name each of the {wanted} records once.",
+            do="Run again with --from cluster.",
+        )
+    return max(1, -(-wanted // PART)), persons
+
+
+def _write(con: duckdb.DuckDBPyConnection, context: StageContext, folder: Path, table: tables.Table, order: str) -> int:
+    """Put the parts together."""
+    found = sorted(str(path) for path in folder.glob(f"{table.name}-*.parquet"))
+    if not found:
+        con.execute(f"CREATE OR REPLACE TEMP TABLE nothing ({table.ddl})")
+        return context.write(con, "FROM nothing", table.name)
+    source = f"read_parquet([{', '.join(quote(path) for path in found)}])"
+    return context.write(con, f"{table.select(source)} ORDER BY {order}", table.name)
+
+
+def _together(facts: list[Facts]) -> Facts:
+    outdated: dict[str, list[float]] = {}
+    for part in facts:
+        for name, share in part["outdated_per_year"].items():
+            outdated.setdefault(name, []).append(share)
+    return {
+        "contested": sum(part["contested"] for part in facts),
+        "swapped_names": sum(part["swapped_names"] for part in facts),
+        "outdated_per_year": {name: round(sum(of) / len(facts), 4) for name, of in outdated.items()},
+    }
 
 
 @dataclass
@@ -64,20 +104,15 @@ class _Input:
     updated: np.ndarray  # seconds, NaN where unknown
 
 
-def _read(con: duckdb.DuckDBPyConnection, context: StageContext) -> _Input:
+def _read(con: duckdb.DuckDBPyConnection, context: StageContext, part: int, parts: int) -> _Input:
     records, clusters = quote(context.inputs["records"]), quote(context.inputs["clusters"])
     values = ", ".join(f"CAST(r.{name} AS VARCHAR) AS {name}" for name in PERSON_FIELDS)
     frame = ask(
         con,
         f"""SELECT r.rid, c.cluster, r.source, epoch(r.updated_at) AS updated, {values}
-        FROM read_parquet({records}) r JOIN read_parquet({clusters}) c USING (rid) ORDER BY r.rid""",
+        FROM read_parquet({records}) r JOIN read_parquet({clusters}) c USING (rid)
+        WHERE c.cluster % {parts} = {part} ORDER BY r.rid""",
     )
-    wanted = con.execute(f"SELECT count(*) FROM read_parquet({records})").fetchall()[0][0]
-    if frame.height != wanted or not (frame["rid"].to_numpy() == np.arange(wanted)).all():
-        raise DamagedError(
-            f"{context.inputs['clusters']} does not name each of the {wanted} records once.",
-            do="Run again with --from cluster.",
-        )
     heads, person_of = np.unique(frame["cluster"].to_numpy(), return_inverse=True)
     sources = frame["source"].unique().sort()
     source = frame["source"].cast(pl.Enum(sources)).to_physical().to_numpy().astype(np.int64)
@@ -90,6 +125,9 @@ class _Work:
     con: duckdb.DuckDBPyConnection
     settings: GoldenSettings
     given: _Input
+    births: ages.Ages
+    folder: Path
+    part: int
     votes: dict[str, vote.Vote] = field(default_factory=dict)
     choices: dict[str, Choice] = field(default_factory=dict)
     ballots: dict[str, ballot.Ballot] = field(default_factory=dict)
@@ -99,6 +137,7 @@ class _Work:
     def __post_init__(self) -> None:
         given, self.records = self.given, self.given.records
         self.persons, self.person_of = len(given.clusters), given.person_of
+        self.rids = self.records["rid"].to_numpy()
         # Records that one source has of one person are copies of each other to a degree: n of them count as sqrt(n).
         key = given.person_of * max(len(given.sources), 1) + given.source
         _, back, count = np.unique(key, return_inverse=True, return_counts=True)
@@ -117,6 +156,18 @@ class _Work:
         updated = np.where(np.isnan(given.updated), -np.inf, given.updated)
         self.asked = choose.Context(updated, rank[given.source] if len(rank) else np.zeros(0, np.int64))
         self.fixed = {places[name]: trust for name, trust in self.settings.source_trust.items()}
+
+    def run(self) -> None:
+        self.orient()
+        for name in self.held():
+            self.gather(name)
+        self.vote()
+        for name in list(self.votes):
+            self.decide(name)
+        self.place()
+        self.keep()
+        self.derive()
+        self.finish()
 
     def orient(self) -> None:
         """Put swapped first and last names where they belong."""
@@ -143,7 +194,7 @@ class _Work:
             self.con, BY_NAME[name], self.values(name), self.person_of, self.weight, self.persons, most
         )
 
-    def vote(self, context: StageContext) -> None:
+    def vote(self) -> None:
         """Hold the votes of all fields but those that follow from the street."""
         ballots = self.ballots
         if "last_name" in ballots and "maiden_name" in ballots:
@@ -151,7 +202,7 @@ class _Work:
         for name, one in ballots.items():
             hint = barred = None
             if name == "birth_date":
-                hint, barred = self._births(one, context)
+                hint, barred = self._births(one)
             self.votes[name] = vote.Vote(self.con, one, self.weight, self.given.source, self.persons, hint, barred)
         asked = [*ballots, *PLACE]
         present = {name: self.values(name).is_not_null().to_numpy() for name in asked}
@@ -163,11 +214,10 @@ class _Work:
             name: round(float(share), 4) for name, share in self.trust.hazard.items() if name in ballots and share > 0
         }
 
-    def _births(self, births: ballot.Ballot, context: StageContext) -> tuple[np.ndarray, np.ndarray]:
+    def _births(self, births: ballot.Ballot) -> tuple[np.ndarray, np.ndarray]:
         days = pl.col("text").str.to_date("%Y-%m-%d").cast(pl.Int32).cast(pl.Float64)
         dates = pl.DataFrame({"text": births.text}).select(days).to_series().to_numpy()
-        own = pl.DataFrame({"text": self.records["birth_date"]}).select(days.fill_null(np.nan)).to_series().to_numpy()
-        return ages.hints(self.con, context.inputs["events"], self.person_of, own, births.person, dates)
+        return self.births.hints(self.rids, self.person_of, births.person, dates)
 
     def decide(self, name: str) -> None:
         """Choose by the field's rule."""
@@ -246,7 +296,7 @@ class _Work:
 
     def _write(self, name: str, choice: Choice, text: pl.Series) -> None:
         self.texts[name] = text
-        rids = choose.sources(choice, self.trust.of(choice.vote.ballot.field.name))
+        rids = choose.sources(choice, self.trust.of(choice.vote.ballot.field.name), self.rids)
         rows = pl.DataFrame(
             {
                 "person": np.arange(self.persons),
@@ -257,19 +307,15 @@ class _Work:
             }
         )
         rows = rows.drop_nulls("value").join(rids, on="person", how="left", maintain_order="left")
-        self.con.register("rows", rows.to_arrow())
-        self.con.execute(
-            f"INSERT INTO golden_fields SELECT cluster, '{name}', value, confidence, rids, rivals FROM rows"
-        )
-        self.con.unregister("rows")
+        rows = rows.with_columns(field=pl.lit(name)).select(tables.GOLDEN_FIELDS.names)
+        rows.write_parquet(self.folder / f"golden_fields-{self.part:05d}-{name}.parquet")
 
-    def golden(self) -> pl.DataFrame:
+    def finish(self) -> None:
         records = np.bincount(self.person_of, minlength=self.persons) if self.persons else np.zeros(0, np.int64)
         empty = pl.Series([None] * self.persons, dtype=pl.String)
-        return pl.DataFrame(
-            {
-                "cluster": self.given.clusters,
-                "records": records,
-                **{name: self.texts.get(name, empty) for name in PERSON_FIELDS},
-            }
-        )
+        rows = {
+            "cluster": self.given.clusters,
+            "records": records,
+            **{name: self.texts.get(name, empty) for name in PERSON_FIELDS},
+        }
+        pl.DataFrame(rows).write_parquet(self.folder / f"golden-{self.part:05d}.parquet")

@@ -231,3 +231,14 @@ def test_a_record_in_no_cluster_stops_the_stage(run: Run, record: Record, monkey
 
     with pytest.raises(DamagedError, match="does not name each of the 2 records once"):
         run(rows)
+
+
+def test_persons_are_handled_in_parts(run: Run, record: Record, crowd: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With more records than a part holds, no person is lost or split, and the tables are in order."""
+    whole = run(crowd)
+    monkeypatch.setattr("resolver.golden.stage.PART", 40)
+
+    parts = run(crowd)
+
+    assert parts.golden.equals(whole.golden)
+    assert parts.fields.drop("confidence").equals(whole.fields.drop("confidence"))
