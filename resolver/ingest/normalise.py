@@ -20,16 +20,16 @@ FIRST_YEAR = 1880
 LAST_EVENT_YEAR = 2100  # the end of a prescription may lie ahead
 
 # Letters that do not come apart into a Latin letter and an accent.
-SINGLE = ("ŁØĐÐĦŊŦIıẞ", "LODDHNTIIS")
-DOUBLE = {"ß": "SS", "Æ": "AE", "Œ": "OE", "Þ": "TH"}
+SINGLE = ("ŁØĐÐĦŊŦı", "LODDHNTI")
+DOUBLE = {"ß": "SS", "ẞ": "SS", "Æ": "AE", "Œ": "OE", "Þ": "TH"}
 
 BLANKS = "' \t\r\n\u00a0'"
 
 FIELDS = tuple(name for name, _, _ in PERSON_FIELDS)
 _ENDS = "JR|SR|II|III|IV"
 _UNIT = "(?:[A-Z]{0,2}-?[0-9][A-Z0-9-]*|[A-Z])"
-_UNIT_TAIL = f"((?: (?:{vocabulary.UNIT_WORDS} ?#? ?|# ?){_UNIT})+)$"
-_BOX_TAIL = f" ?{vocabulary.BOX_WORDS} ?#? ?([0-9][A-Z0-9-]*|[A-Z])$"
+_UNIT_TAIL = f"((?: (?:{vocabulary.UNIT_WORDS} ?#? ?|# ?|BOX ?#? ?){_UNIT})+)$"
+_BOX_ONLY = f"^BOX ?#? ?({_UNIT})$"
 _STATE = "[A-Z]{2}|" + "|".join(sorted(vocabulary.STATES, key=lambda name: (-len(name), name)))
 _WHOLE_ADDRESS = (
     rf"^(.*?)(?:,\s*([^,0-9]+?))?[,\s]+({_STATE})\.?[,\s]+([0-9]{{5}}(?:-[0-9]{{4}})?)(?:[,\s]+U\.?S\.?A?\.?)?$"
@@ -52,23 +52,32 @@ def persons(table: str, *, date_formats: tuple[str, ...] = (), placeholders: tup
             SELECT *,
                 regexp_extract(upper(address), {quote(_WHOLE_ADDRESS)}, ['street', 'city', 'state', 'zip']) AS whole,
                 regexp_extract(address, '^(.*),\\s*([^,0-9]+)$', ['street', 'city']) AS half,
-                {_full_name("full_name")} AS fullname
+                {_untitled(letters("full_name"))} AS spelt,
+                {_untitled(letters("split_part(full_name, ',', 2)"))} AS behind
             FROM given""",
+        "ordered": f"""
+            SELECT *, regexp_replace(spelt, '( ({_ENDS}))+$', '') AS core,
+                regexp_extract(spelt, ' ({_ENDS})$', 1) AS ended,
+                CASE WHEN contains(full_name, ',') AND behind <> '' AND NOT regexp_full_match(behind, '{_ENDS}')
+                    THEN {letters("split_part(full_name, ',', 1)")} END AS turned
+            FROM split""",
+        "whole_name": f"SELECT *, {_full_name()} AS part FROM ordered",
         "apart": f"""
-            SELECT {kept}, coalesce(first_name, fullname.first) AS first_name,
-                coalesce(middle_name, fullname.middle) AS middle_name,
-                coalesce(last_name, fullname.last) AS last_name, maiden_name, suffix, birth_date, sex, ssn, ssn_last4,
+            SELECT {kept}, coalesce(first_name, nullif(part.first, '')) AS first_name,
+                coalesce(middle_name, nullif(part.middle, '')) AS middle_name,
+                coalesce(last_name, turned, nullif(part.last, '')) AS last_name, maiden_name,
+                coalesce(suffix, nullif(ended, '')) AS suffix, birth_date, sex, ssn, ssn_last4,
                 {_street_line("coalesce(street, nullif(whole.street, ''), nullif(half.street, ''), address)")} AS line,
                 street_number, unit, coalesce(city, nullif(whole.city, ''), nullif(half.city, '')) AS city,
                 coalesce(state, nullif(whole.state, '')) AS state, coalesce(zip, nullif(whole.zip, '')) AS zip,
                 phone, email, member_id
-            FROM split""",
+            FROM whole_name""",
         "spelt": f"""
             SELECT {kept}, {_untitled(letters("first_name"))} AS first_name, {letters("middle_name")} AS middle_name,
                 {letters("last_name")} AS last_name, {letters("maiden_name")} AS maiden_name,
                 {_lookup(_alphanumeric("suffix"), vocabulary.SUFFIXES)} AS suffix,
                 {date("birth_date", date_formats)} AS birth_date,
-                {_lookup(f"strip_accents({_alphanumeric('sex')})", vocabulary.SEXES)} AS sex,
+                {_lookup(_alphanumeric("sex"), vocabulary.SEXES)} AS sex,
                 {_digits("ssn")} AS ssn, regexp_extract(upper(ssn), '^[X*#\\s-]*([0-9]{{4}})$', 1) AS shown,
                 {_digits("ssn_last4")} AS ssn_last4, line, {_street_number("street_number")} AS street_number,
                 {_unit_only("upper(unit)")} AS unit, {letters("city")} AS city, {letters("state")} AS state,
@@ -81,17 +90,17 @@ def persons(table: str, *, date_formats: tuple[str, ...] = (), placeholders: tup
                 {_street_only("line")} AS line,
                 coalesce(suffix, nullif(regexp_extract(last_name, '. ({_ENDS})$', 1), '')) AS suffix,
                 coalesce(unit, {_unit_only(f"nullif(regexp_extract(line, '.{_UNIT_TAIL}', 1), '')")},
-                    nullif(regexp_extract(line, {quote(_BOX_TAIL)}, 1), '')) AS unit)
+                    nullif(regexp_extract(line, {quote(_BOX_ONLY)}, 1), '')) AS unit)
             FROM spelt""",
         "final": f"""
             SELECT file, source, row, id,
-                {_name("first_name")} AS first_name, {_name("middle_name")} AS middle_name,
-                {_name("last_name")} AS last_name, {_name("maiden_name")} AS maiden_name, suffix,
+                {_name("first_name", unknown)} AS first_name, {_name("middle_name", unknown)} AS middle_name,
+                {_name("last_name", unknown)} AS last_name, {_name("maiden_name", unknown)} AS maiden_name, suffix,
                 {_possible_birth("birth_date")} AS birth_date, sex, {_possible_ssn("ssn")} AS ssn,
                 coalesce(right({_possible_ssn("ssn")}, 4), {_four("ssn_last4")}, {_four("shown")}) AS ssn_last4,
-                {_known("line", vocabulary.NO_STREETS)} AS street,
+                {_known("line", (*unknown, *vocabulary.NO_STREETS))} AS street,
                 coalesce(nullif(regexp_extract(line, '^[0-9]+'), ''), street_number) AS street_number,
-                {_known("unit", ())} AS unit, {_known("city", (*unknown, *vocabulary.NO_CITIES))} AS city,
+                {_known("unit", unknown)} AS unit, {_known("city", (*unknown, *vocabulary.NO_CITIES))} AS city,
                 coalesce({_lookup("state", vocabulary.STATES)}, {_known("state", unknown)}) AS state, zip,
                 {_possible_phone("phone")} AS phone, {_possible_email("email")} AS email,
                 {_possible_member("member_id")} AS member_id,
@@ -174,25 +183,16 @@ def _digits(value: str) -> str:
 
 
 def _alphanumeric(value: str) -> str:
-    return f"nullif(regexp_replace(upper({value}), '[^A-Z0-9]', '', 'g'), '')"
+    return f"nullif(regexp_replace(upper(strip_accents({value})), '[^A-Z0-9]', '', 'g'), '')"
 
 
-def _full_name(value: str) -> str:
-    """A struct first, middle, last from SMITH, JOHN A or JOHN A SMITH."""
-    spelt = f"regexp_replace({letters(value)}, '^({vocabulary.TITLES} )+', '')"
-    before, behind = (letters(f"split_part({value}, ',', {part})") for part in (1, 2))
-    order = (
-        rf"^(\S+)(?: (.*?))?? ((?:{vocabulary.PARTICLES} )*\S+(?: (?:{_ENDS}))*)$",
-        r"^(\S+)(?: (.*))?$",
-    )
-    plain_order = f"regexp_extract({spelt}, {quote(order[0])}, ['first', 'middle', 'last'])"
-    only = f"CASE WHEN contains({spelt}, ' ') THEN NULL ELSE {spelt} END"
-    turned = f"regexp_extract({_untitled(behind)}, {quote(order[1])}, ['first', 'middle'])"
-    ends_only = f"regexp_full_match({behind}, '{_ENDS}')"
-    return f"""CASE WHEN contains({value}, ',') AND {behind} IS NOT NULL AND NOT {ends_only}
-        THEN {{'first': nullif({turned}.first, ''), 'middle': nullif({turned}.middle, ''), 'last': {before}}}
-        ELSE {{'first': nullif({plain_order}.first, ''), 'middle': nullif({plain_order}.middle, ''),
-            'last': coalesce(nullif({plain_order}.last, ''), {only})}} END"""
+def _full_name() -> str:
+    """A struct first, middle, last from SMITH, JOHN A (turned) or JOHN A SMITH (core)."""
+    straight = rf"^(\S+)(?: (.*?))?? ((?:{vocabulary.PARTICLES} )*\S+)$"
+    turned = r"^(\S+)(?: (.*))?()$"
+    return f"""CASE WHEN turned IS NOT NULL THEN regexp_extract(behind, {quote(turned)}, ['first', 'middle', 'last'])
+        WHEN contains(core, ' ') THEN regexp_extract(core, {quote(straight)}, ['first', 'middle', 'last'])
+        WHEN core IS NOT NULL THEN {{'first': '', 'middle': '', 'last': core}} END"""
 
 
 def _untitled(value: str) -> str:
@@ -203,9 +203,10 @@ def _without_end(value: str) -> str:
     return f"regexp_replace({value}, '(.)( ({_ENDS}))+$', '\\1')"
 
 
-def _name(value: str) -> str:
+def _name(value: str, unknown: Iterable[str]) -> str:
     """A name in letters, or null where it is none: a placeholder, a newborn's, one letter again and again."""
-    return f"""CASE WHEN {value} IN ({", ".join(map(quote, vocabulary.NO_NAMES))})
+    none = ", ".join(map(quote, sorted({*unknown, *vocabulary.NO_NAMES})))
+    return f"""CASE WHEN {value} IN ({none})
         OR regexp_full_match({value}, {quote(vocabulary.NEWBORN)}) OR starts_with({value}, 'ZZZ')
         OR (length({value}) > 2 AND replace({value}, left({value}, 1), '') = '') THEN NULL ELSE {value} END"""
 
@@ -220,18 +221,18 @@ def _street_line(value: str) -> str:
     bare = f"regexp_replace({folded}, '[''’.]+', '', 'g')"
     spaced = f"trim(regexp_replace({bare}, '[^A-Z0-9#/-]+', ' ', 'g'))"
     short = f"coalesce({_lookup('word', vocabulary.STREET_WORDS)}, word)"
-    return f"nullif(array_to_string(list_transform(string_split({spaced}, ' '), lambda word: {short}), ' '), '')"
+    line = f"array_to_string(list_transform(string_split({spaced}, ' '), lambda word: {short}), ' ')"
+    return f"nullif(regexp_replace({line}, '\\b{vocabulary.BOX_WORDS}\\b', 'BOX'), '')"
 
 
 def _street_only(line: str) -> str:
     """The street line without its unit; a box stays where there is nothing else."""
     bare = f"regexp_replace({line}, '(.){_UNIT_TAIL}', '\\1')"
-    box = quote(_BOX_TAIL)
-    return f"coalesce(nullif(regexp_replace({bare}, {box}, ''), ''), 'PO BOX ' || regexp_extract({bare}, {box}, 1))"
+    return f"regexp_replace({bare}, {quote(_BOX_ONLY)}, 'PO BOX \\1')"
 
 
 def _unit_only(value: str) -> str:
-    words = f"regexp_replace({value}, '\\b{vocabulary.UNIT_WORDS}\\b|{vocabulary.BOX_WORDS}', ' ', 'g')"
+    words = f"regexp_replace({value}, '\\b(?:{vocabulary.UNIT_WORDS}|{vocabulary.BOX_WORDS})\\b', ' ', 'g')"
     return f"nullif(trim(regexp_replace({words}, '[^A-Z0-9-]+', ' ', 'g')), '')"
 
 
