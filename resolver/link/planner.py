@@ -25,7 +25,8 @@ OVERHEAD = 0.25  # what a rule costs whatever it proposes, in candidates per rec
 # What finding a match is worth that no, one, two other rules find. A match of the sample that hangs on one rule stands
 # for others, outside the sample, that this rule just misses.
 WORTH = (1.0, 0.1, 0.03, 0.0)
-AGREEMENT = 0.6  # how often two records of one person agree on a clinical key, where both have one
+MOST_RULES = 40
+SURE = 3.0  # log-odds from which on the model alone is sure enough to learn from a pair what a clinical key says
 
 Score = Callable[[duckdb.DuckDBPyConnection, str], str]
 
@@ -77,9 +78,10 @@ def plan(
         SELECT pair, rule, min(size) AS size, any_value(logit) AS logit, any_value(ends) AS ends
         FROM (SELECT rule, least(a, b) AS a, greatest(a, b) AS b, size FROM proposed) JOIN numbered USING (a, b)
         GROUP BY pair, rule ORDER BY rule, pair""").fetchnumpy()
+    says = {source: _says(con, source, scored, records) for source in ("heights", "codes") if clinical}
     for table in ("sampled", "proposed", "sampled_pairs", scored):
         con.execute(f"DROP TABLE {table}")
-    return _choose(catalogue, rows, records, budget, max_block)
+    return _choose(catalogue, rows, records, budget, max_block, says)
 
 
 def _caps(max_block: int) -> list[int]:
@@ -108,7 +110,32 @@ def _propose(con: duckdb.DuckDBPyConnection, number: int, rule: Rule, budget: fl
         WHERE size <= {max(affordable)} AND mine.rid <> others.rid""")
 
 
-def _choose(catalogue: list[Rule], rows: dict[str, np.ndarray], records: int, budget: float, max_block: int) -> Plan:
+def _says(con: duckdb.DuckDBPyConnection, source: str, scored: str, records: int) -> float:
+    """Log-odds that sharing a clinical key adds: how often pairs that are surely one person's share one, to chance."""
+    column = "height" if source == "heights" else "code"
+    sure, agree, chance = con.execute(f"""
+        WITH sure AS (
+            SELECT a, b FROM {scored} WHERE logit > {SURE}
+                AND a IN (SELECT rid FROM {source}) AND b IN (SELECT rid FROM {source}))
+        SELECT (SELECT count(*) FROM sure),
+            (SELECT count(DISTINCT (a, b)) FROM sure JOIN {source} AS x ON x.rid = a
+                JOIN {source} AS y ON y.rid = b AND y.{column} = x.{column}),
+            (SELECT sum(n * (n - 1) / 2) FROM (SELECT count(*) AS n FROM {source} GROUP BY {column}))
+                / (SELECT count(DISTINCT rid) * (count(DISTINCT rid) - 1) / 2 FROM {source})""").fetchall()[0]
+    # With few pairs to learn from, the key is taken to say nothing.
+    if not chance or sure < 50 or not agree:
+        return 0.0
+    return max(float(np.log(agree / sure / min(float(chance), 1.0))), 0.0)
+
+
+def _choose(
+    catalogue: list[Rule],
+    rows: dict[str, np.ndarray],
+    records: int,
+    budget: float,
+    max_block: int,
+    says: dict[str, float],
+) -> Plan:
     """Greedy cover: again and again the rule and cap that add the most expected matches per candidate."""
     sample = min(SAMPLED, records)
     caps = np.array(_caps(max_block))
@@ -116,9 +143,8 @@ def _choose(catalogue: list[Rule], rows: dict[str, np.ndarray], records: int, bu
     if len(pair) == 0:
         return Plan((), 0.0, 0.0, 0.0)
     logit = rows["logit"].astype(float)
-    # The model has not seen the clinical key: agreeing on it speaks for a match the more, the fewer share it.
-    heard = np.array([one.family == "clinical" for one in catalogue])[rule]
-    logit = logit + np.where(heard, np.log(AGREEMENT * records / np.maximum(size, 2)), 0.0)
+    # The model has not seen the clinical keys.
+    logit = logit + np.array([says.get(one.source, 0.0) for one in catalogue])[rule]
     pairs = int(pair.max()) + 1
     best = np.full(pairs, -np.inf)
     np.maximum.at(best, pair, logit)
@@ -133,7 +159,7 @@ def _choose(catalogue: list[Rule], rows: dict[str, np.ndarray], records: int, bu
     left = budget * unit
     total = float(matches.sum())
     chosen: dict[int, int] = {}
-    while True:
+    while len(chosen) < MOST_RULES:
         best_ratio, pick = LEAST_WORTH, None
         for number in range(len(catalogue)):
             mine = slice(starts[number], starts[number + 1])
