@@ -15,6 +15,7 @@ from resolver.cluster.tree import cheapest_cuts
 
 ROUNDS = 200  # real data comes to rest within ten
 WORK = 20_000_000  # link visits per component, which leave a very large one fewer rounds
+HEAVY = 2_000_000  # links; in a component with more, no bridge is sought: moves and joins alone must do
 
 
 def repair(graph: Graph, labels: Ints) -> Ints:
@@ -30,7 +31,7 @@ def repair(graph: Graph, labels: Ints) -> Ints:
         before = labels
         labels = join(graph, links, labels)
         labels = move(graph, links, labels)
-        labels = split(graph, links, labels, active)
+        labels = split(graph, graph.parts(active & (links_of <= HEAVY)), labels)
         active = np.zeros_like(active)
         active[graph.part[before != labels]] = True
     return labels
@@ -96,14 +97,15 @@ def _independent(origin: Ints, target: Ints, place: Ints, names: int) -> Flags:
     return np.asarray((first[origin] == place) & (first[target] == place), dtype=bool)
 
 
-def split(graph: Graph, links: Links, labels: Ints, active: Flags) -> Ints:
+def split(graph: Graph, links: Links, labels: Ints) -> Ints:
     """Split clusters where the evidence across one bridge adds up to less than nothing.
 
     A bridge is a link of the cluster's tree of strongest links: cutting it leaves two sides.
     """
     inside = links.where(labels[links.a] == labels[links.b])
     speaking = inside.rank < NEVER
-    looked = active[graph.part]
+    looked = np.zeros(graph.units, dtype=bool)
+    looked[links.a], looked[links.b] = True, True
     # Units that no link for a join holds together: all between them is against it.
     held = components(graph.units, inside.a[speaking], inside.b[speaking])
     apart = smallest(held, graph.units)

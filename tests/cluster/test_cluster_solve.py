@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from resolver.cluster import join, repair
 from resolver.cluster.graph import components
 from resolver.cluster.solve import BY_A_PERSON, BY_OTHERS, BY_SILENCE, BY_SOURCE, Clustering, cluster
 
@@ -258,3 +259,20 @@ def test_no_pairs_leave_everyone_alone() -> None:
     """Without pairs each record is a person; without records there is nobody."""
     assert cluster(3, [], [], []).labels.tolist() == [0, 1, 2]
     assert cluster(0, [], [], []).labels.tolist() == []
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(case=evidence(answers=False))
+def test_shortcuts_for_large_components_keep_the_promises(case: Evidence, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With every limit for large components set so low that small ones meet it, no total falls below the starts."""
+    monkeypatch.setattr(join, "HURRIED", 0)
+    monkeypatch.setattr(join, "STUBBORN", 1)
+    monkeypatch.setattr(repair, "HEAVY", 5)
+    monkeypatch.setattr(repair, "WORK", 0)
+    result = case.solve()
+    worth = case.logit + case.cost * (case.source[case.pairs[:, 0]] == case.source[case.pairs[:, 1]])
+    joined = case.pairs[worth > 0]
+    parts = components(case.records, joined[:, 0], joined[:, 1])
+
+    assert result.total == pytest.approx(case.total(result.labels), abs=1e-6)
+    assert result.total >= max(0.0, case.total(parts)) - 1e-6
