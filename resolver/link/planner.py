@@ -21,11 +21,10 @@ from resolver.link.rules import EVERYTHING, Rule
 SAMPLED = 3000  # records
 CAPS = (5, 10, 20, 40, 80, 160, 320, 640, 1280)  # block sizes to choose from, below link.max_block
 LEAST_WORTH = 1e-5  # expected matches per candidate below which a rule is not worth its pairs
-OVERHEAD = 0.25  # what a rule costs whatever it proposes, in candidates per record: its join takes about that long
 # What finding a match is worth that no, one, two other rules find. A match of the sample that hangs on one rule stands
 # for others, outside the sample, that this rule just misses.
 WORTH = (1.0, 0.1, 0.03, 0.0)
-MOST_RULES = 40
+MOST_RULES = 40  # each costs a join; a rule is charged its share of the budget on top of its pairs
 SURE = 3.0  # log-odds from which on the model alone is sure enough to learn from a pair what a clinical key says
 
 Score = Callable[[duckdb.DuckDBPyConnection, str], str]
@@ -172,7 +171,7 @@ def _choose(
             cost = np.cumsum(np.bincount(into, weight[ids] * (found == 0), len(caps)))
             gain = np.cumsum(np.bincount(into, matches[ids] * worth[found], len(caps)))
             fits = (cost <= left) & (np.arange(len(caps)) > chosen.get(number, -1))
-            fixed = 0.0 if number in chosen else OVERHEAD * unit
+            fixed = 0.0 if number in chosen else budget / MOST_RULES * unit
             ratio = np.where(fits, gain / np.maximum(cost + fixed, 1e-9), 0.0)
             # Of caps that are about as good, the largest: it holds up better where the sample was thin.
             top = float(ratio.max())

@@ -38,8 +38,8 @@ class LinkSettings(Section):
     max_block: int = Field(default=2000, gt=1)
     """A value that more records than this share is too common to block on (a hub); it is named and left out."""
 
-    floor_logit: float = -12.0
-    """Candidates that Splink scores below this are not kept."""
+    floor_logit: float = -15.0
+    """Candidates to which Splink gives lower log-odds than this are not kept; judges see all others."""
 
 
 class LearnSettings(Section):

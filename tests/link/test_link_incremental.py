@@ -69,7 +69,7 @@ def test_outgrown_plan_is_made_anew(run: Any, linked: Any, rows: list[dict[str, 
 
 def test_a_lower_floor_scores_everything(run: Any, linked: Any, rows: list[dict[str, Any]]) -> None:
     """Pairs that the base dropped below its floor can't be carried over, so a lower floor starts again."""
-    again = run(rows, base=linked.files, floor_logit=-30.0)
+    again = run(rows, base=linked.files, floor_logit=-40.0)
 
     assert again.facts["pairs_carried_over"] == 0
     assert again.facts["pairs_kept"] >= linked.facts["pairs_kept"]
