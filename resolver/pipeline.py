@@ -94,7 +94,7 @@ STAGES: tuple[Stage, ...] = (
         reads=(
             *("records", "clusters", "golden", "golden_fields", "decisions"),
             # Kept beside the index for the run that adds to this one.
-            *("slices", "events", "pairs", "link_model.json", "learned.json", "verdicts"),
+            *("slices", "events", "pairs", "link_model.json", "link_tf.parquet", "learned.json", "verdicts"),
         ),
         writes=("publish.json",),
         sections=("index",),
@@ -126,3 +126,8 @@ def base(settings: Settings, progress: Progress) -> Base | None:
     last = mpi.last_run(settings.index_path)
     files = mpi.base(settings.index_path, progress.say) if last else None
     return Base(last.run_id, files) if last and files else None
+
+
+def no_base(settings: Settings, progress: Progress) -> Base | None:
+    """For a run that does everything anew."""
+    return None

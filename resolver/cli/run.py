@@ -1,0 +1,89 @@
+"""`resolver run` and `resolver demo`: the whole way, and the one screen at its end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from resolver.errors import UsageError
+
+CONFIG = click.argument("config", type=click.Path(path_type=Path))
+SET = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting, such as link.max_block=500."
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, no progress.")
+
+
+@click.command()
+@CONFIG
+@click.option("--from", "restart_from", metavar="STAGE", help="Do this stage and all after it again.")
+@click.option("--only", metavar="STAGE", help="Do this stage alone, again.")
+@click.option("--full", is_flag=True, help="Link and judge everything anew instead of adding to the published index.")
+@SET
+@JSON
+def run(
+    config: Path, restart_from: str | None, only: str | None, full: bool, overrides: tuple[str, ...], as_json: bool
+) -> None:
+    """Records in, Master Patient Index out.
+
+    Does only what is missing or changed: after a kill, or with new data, run the same command again. Where the index
+    holds a published run, only what is new or changed is linked against it.
+
+    \b
+    resolver run my.yaml
+    resolver run my.yaml --from cluster --set cluster.unscored_logit=-2
+    resolver run my.yaml --json | jq .pairs
+    """
+    from resolver import settings
+
+    _whole_way(settings.load(config, overrides), restart_from, only, full, as_json)
+
+
+@click.command()
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("runs/demo"), show_default=True, help="Run folder."
+)
+@JSON
+def demo(out: Path, as_json: bool) -> None:
+    """The whole way on the bundled sample of synthetic patients, from records to index and report."""
+    from resolver import settings
+    from resolver.sample import config
+
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "demo.yaml"
+    path.write_text(config(out.absolute()), encoding="utf-8")
+    _whole_way(settings.load(path), None, None, False, as_json)
+    if as_json:
+        return
+    click.echo("\nThree things to try next:")
+    click.echo(f"  resolver explain {path} --doubtful      why the most doubtful pair is, or is not, one person")
+    click.echo(f"  resolver mpi export {path} --format fhir --out fhir")
+    click.echo("  resolver init DATA --out my.yaml         a config for your own records")
+
+
+def _whole_way(settings: Any, restart_from: str | None, only: str | None, full: bool, as_json: bool) -> None:
+    from resolver import evaluate, pipeline, progress, runs
+    from resolver.cli import screen
+
+    names = [stage.name for stage in pipeline.STAGES]
+    for given in (restart_from, only):
+        if given is not None and given not in names:
+            raise UsageError(f"There is no stage {given}; the stages are {', '.join(names)}.")
+    reports = runs.execute(
+        pipeline.STAGES,
+        settings,
+        progress.for_terminal(quiet=as_json),
+        restart_from=restart_from,
+        only=only,
+        base=pipeline.no_base if full else pipeline.base,
+    )
+    result = screen.gather(settings, reports)
+    if as_json:
+        click.echo(json.dumps(result, indent=2, default=str))
+    else:
+        screen.show(result)
+    if only is None:
+        evaluate.check_gates(settings, json.loads(runs.RunFolder(settings.run.dir).file("metrics.json").read_text()))

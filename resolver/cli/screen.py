@@ -1,0 +1,125 @@
+"""The one screen at the end of a run: records, persons, links, what waits for review, quality, cost, where to look.
+
+Reads the manifest and metrics.json only. Holds counts, never values from records.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from resolver.runs import RunFolder, StageReport
+from resolver.settings import Settings
+
+
+def gather(settings: Settings, reports: Sequence[StageReport]) -> dict[str, Any]:
+    """What the screen and --json tell of a run."""
+    folder = RunFolder(settings.run.dir)
+    stages = folder.manifest()["stages"]
+    facts = {name: entry["facts"] for name, entry in stages.items()}
+    metrics_file = folder.file("metrics.json")
+    metrics = json.loads(metrics_file.read_text(encoding="utf-8")) if metrics_file.exists() else {}
+    done = {report.name: report for report in reports}
+    return {
+        "run": str(settings.run.dir),
+        "records": facts.get("ingest", {}).get("records"),
+        "rejected": facts.get("ingest", {}).get("rejected"),
+        "persons": facts.get("cluster", {}).get("persons"),
+        "candidates": facts.get("link", {}).get("candidates"),
+        "carried_over": facts.get("link", {}).get("pairs_carried_over"),
+        "hubs": facts.get("link", {}).get("hubs", []),
+        "judges": facts.get("learn", {}).get("way"),
+        "judges_why": facts.get("learn", {}).get("why"),
+        "tiers": facts.get("decide", {}).get("tiers", {}),
+        "cuts": sum(facts.get("cluster", {}).get("cuts", {}).values()),
+        "index": facts.get("publish", {}),
+        "estimated": metrics.get("estimated"),
+        "truth": bool(metrics.get("truth")),
+        "pairs": metrics.get("pairs"),
+        "clusters": metrics.get("clusters"),
+        "intervals": metrics.get("intervals"),
+        "stages": [
+            {
+                "stage": name,
+                "done": name in done and not done[name].skipped,
+                "seconds": entry["seconds"],
+                "peak_mib": entry["peak_mib"],
+            }
+            for name, entry in stages.items()
+        ],
+        "report": str(folder.file("report.html")) if folder.file("report.html").exists() else None,
+    }
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print it for a person."""
+    tiers, index = result["tiers"], result["index"]
+    rows: list[tuple[str, str]] = []
+    rejected = f", {result['rejected']:,} rows rejected" if result["rejected"] else ""
+    rows.append(("records", f"{_count(result['records'])}{rejected}"))
+    if result["persons"] is not None:
+        changes = [
+            f"{index[what]:,} {what}"
+            for what in ("created", "joined", "merged", "split", "moved", "retired")
+            if index.get(what)
+        ]
+        rows.append(("persons", f"{result['persons']:,}" + (f"   ({', '.join(changes)})" if changes else "")))
+    if result["candidates"] is not None:
+        carried = f", {result['carried_over']:,} carried over" if result["carried_over"] else ""
+        rows.append(("candidate pairs", f"{result['candidates']:,}{carried}"))
+    if tiers:
+        rows.append(("links", f"{tiers.get('match', 0):,} sure, {result['cuts']:,} cut by clustering"))
+        rows.append(("to review", f"{tiers.get('gray', 0):,} pairs are gray"))
+    if result["judges_why"]:
+        rows.append(("judges", f"{result['judges']}: {result['judges_why']}"))
+    rows.extend(_quality(result))
+    for hub in result["hubs"][:3]:
+        rows.append(("hub", _hub(hub)))
+    width = max(len(name) for name, _ in rows) + 2
+    click.echo("")
+    for name, text in rows:
+        click.echo(f"  {click.style(name.ljust(width), bold=True)}{text}")
+    click.echo("")
+    click.echo(f"  {'stage':<12}{'seconds':>9}{'peak MiB':>10}")
+    for stage in result["stages"]:
+        if stage["done"]:
+            click.echo(f"  {stage['stage']:<12}{stage['seconds']:>9.1f}{stage['peak_mib']:>10,.0f}")
+        else:
+            click.echo(f"  {stage['stage']:<12}{'unchanged':>9}")
+    click.echo("")
+    if result["report"]:
+        click.echo(f"  report  {result['report']}")
+    if index.get("index"):
+        click.echo(f"  index   {index['index']}")
+
+
+def _quality(result: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = []
+    if result["truth"]:
+        after = result["pairs"]["after_clustering"]
+        rows.append(
+            (
+                "quality (truth)",
+                f"precision {after['precision']:.4f}, recall {after['recall']:.4f}, F1 {after['f1']:.4f}"
+                f"; {result['clusters']['split']:,} persons split, {result['clusters']['impure']:,} impure",
+            )
+        )
+    if result["estimated"]:
+        guess = result["estimated"]
+        rows.append(
+            ("quality (estimated)", f"precision {guess['precision']:.4f}, recall {guess['recall']:.4f} of scored pairs")
+        )
+    return rows
+
+
+def _hub(hub: Any) -> str:
+    if not isinstance(hub, dict):
+        return str(hub)
+    return ", ".join(f"{key} {value:,}" if isinstance(value, int) else f"{value}" for key, value in hub.items())
+
+
+def _count(number: int | None) -> str:
+    return "none" if number is None else f"{number:,}"
