@@ -45,7 +45,8 @@ class Opened:
     path: Path
     table: str  # SQL: what to put behind FROM
     row: str  # SQL: the row's number from 1, null where lines before it could not be read
-    columns: Mapping[str, str]  # name -> DuckDB type
+    columns: Mapping[str, str]  # those that can be read: name -> DuckDB type
+    names: tuple[str, ...]  # all that the file has
     total: int
     unreadable: int
 
@@ -141,7 +142,9 @@ class Opener:
             raise InputError(f"{path} can't be read.", do="Check its delimiter, quotes and encoding.") from error
         return copy
 
-    def _parquet(self, path: Path, unreadable: int = 0, origin: Path | None = None) -> Opened:
+    def _parquet(
+        self, path: Path, unreadable: int = 0, origin: Path | None = None, names: tuple[str, ...] = ()
+    ) -> Opened:
         file = database.quote(literal(path))
         try:
             found = self.con.execute(f"DESCRIBE FROM read_parquet({file})").fetchall()
@@ -157,6 +160,7 @@ class Opener:
             f"read_parquet({file}, file_row_number = true)",
             "CAST(NULL AS BIGINT)" if unreadable else "file_row_number + 1",
             columns,
+            names or tuple(columns),
             int(counted[0][0] or 0) + unreadable,
             unreadable,
         )
@@ -178,7 +182,7 @@ class Opener:
             path,
         )
         unreadable = self._keep_rejects(source, path)
-        return self._parquet(copy, unreadable, path)
+        return self._parquet(copy, unreadable, path, tuple(header))
 
     def _keep_rejects(self, source: str, path: Path) -> int:
         reasons = " ".join(
@@ -230,7 +234,7 @@ def missing(opened: Opened, columns: Iterable[str], do: str) -> None:
     """Stop with one line if a column is not there, naming the nearest one that is."""
     for column in columns:
         if opened.find(column) is None:
-            by_low = {name.lower(): name for name in opened.columns}
+            by_low = {name.lower(): name for name in opened.names}
             near = difflib.get_close_matches(column.lower(), by_low, n=1)
             hint = f"; the nearest is {by_low[near[0]]}" if near else ""
             raise SchemaError(f"{opened.path} has no column {column}{hint}.", do=do)
