@@ -9,9 +9,10 @@ vote, and the vote is held again, ROUNDS times. No labels. Knows nothing of file
 
 The posterior is the confidence as it is; there is no further map. The fixed figures were chosen on three synthetic
 populations, two with heavy errors and one with light ones: there the mean gap between how sure values were and how many
-were right, over eight bins and all fields, is 0.008 to 0.019. On a fourth that had no part in it, it is 0.014. Single
-fields are off by more: last names called 50 to 90 % sure were right less often (women whose only record has the maiden
-name, and rare names with one slip), by up to 0.3, and these are few. `benchmarks/golden.py` prints this for any data.
+were right, over eight bins and all fields but sex, is 0.008 to 0.017. On a fourth that had no part in it, it is 0.011.
+Single fields are off by up to 0.07. Last names called 50 to 90 % sure are the worst (women whose only record has the
+maiden name, rare names with one slip): they are few, and up to 0.3 fewer of them are right than said.
+`benchmarks/golden.py` prints this for any data.
 """
 
 from __future__ import annotations
