@@ -1,6 +1,6 @@
 """Reads a config of a test bed: YAML on top of a preset on top of the defaults.
 
-A preset is a YAML file in configs/augment (in an installed package: augmentation/presets). Knows nothing of what the
+A preset is a YAML file in configs/augment (in an installed package: augmentation/configs). Knows nothing of what the
 settings do.
 """
 
@@ -14,7 +14,7 @@ from augmentation.settings import AugmentSettings
 from resolver.errors import SettingsError, UsageError
 from resolver.settings.base import Section
 
-_PLACES = (Path(__file__).parent / "presets", Path(__file__).parents[1] / "configs" / "augment")
+_PLACES = (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs" / "augment")
 
 # Mappings that a config states whole: what it does not name is meant to be gone.
 _WHOLE = ("families", "kinds", "facilities")

@@ -47,7 +47,7 @@ def encoding(value: str, stream: Stream) -> str | None:
         return None
     way = stream.below(3)
     if way == 0:
-        return value.encode().decode("latin-1").replace("\x81", "").replace("\x8d", "").replace("\xad", "")
+        return value.encode().decode("cp1252", errors="ignore")
     mark = "?" if way == 1 else "\ufffd"
     return "".join(character if character.isascii() else mark for character in value)
 
