@@ -10,13 +10,12 @@ Knows nothing of what is in the tables.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import shutil
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +97,7 @@ def generate(
     """Make the population in `out`, unless it is there already."""
     # With other demographics there may be other places than US states.
     if "generate.demographics.default_file" not in settings.properties:
-        request = Request(request.population, request.seed, states.require(request.state), request.fhir)
+        request = replace(request, state=states.require(request.state))
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -141,7 +140,7 @@ def unfinished(out: Path, record: dict[str, Any]) -> str:
 
 
 def _look_before(out: Path, wanted: dict[str, Any], progress: Progress, *, overwrite: bool) -> Outcome | None:
-    """The population that is in the folder already; otherwise clears what an unfinished one left."""
+    """The population that is in the folder already, if it is the one that is wanted; refuses any other."""
     record = read_record(out)
     if record is None:
         if any(path.name != ".lock" for path in out.iterdir()):
@@ -159,14 +158,7 @@ def _look_before(out: Path, wanted: dict[str, Any], progress: Progress, *, overw
         )
     if record["status"] != "complete":
         progress.say(f"An earlier generation in {out} did not finish: {unfinished(out, record)}. Starting over.")
-    _clear(out)
     return None
-
-
-def _clear(out: Path) -> None:
-    for leftover in (*out.glob(f"{_ATTEMPT}*"), out / RESULT):
-        shutil.rmtree(leftover, ignore_errors=True)
-    (out / RECORD).unlink(missing_ok=True)
 
 
 def _make(
@@ -181,6 +173,8 @@ def _make(
     began = time.monotonic()
     record = wanted | {"via": synthea.via, "java": synthea.java, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     files.write_json(out / RECORD, record | {"status": "running"})
+    for leftover in (*out.glob(f"{_ATTEMPT}*"), out / RESULT):
+        shutil.rmtree(leftover, ignore_errors=True)
     attempt = Path(tempfile.mkdtemp(prefix=_ATTEMPT, dir=out))
     attempt.chmod(0o755)
     base = f"--exporter.baseDirectory={synthea.base(attempt)}"
@@ -188,31 +182,24 @@ def _make(
     try:
         with progress.step("Synthea", total=request.population, unit="persons") as step:
             heard = watch.run(command, out / LOG, step.advance, descriptor)
+        done = _so_far(len(heard.simulated), request)
         if heard.code or heard.totals is None:
             raise failures.explain(
-                heard.signs,
-                heard.code,
-                done=_so_far(len(heard.simulated), request),
-                folder=out,
-                log=out / LOG,
-                heap=settings.heap_gib,
+                heard.signs, heard.code, done=done, folder=out, log=out / LOG, heap=settings.heap_gib
             )
-        totals = heard.totals
-    except failures.StoppedError:
-        files.write_json(out / RECORD, record | {"status": "stopped"})
-        raise
+        _require_all(attempt, request, settings, heard.totals, out)
     except (RunError, OSError) as error:
-        with contextlib.suppress(OSError):  # the disk may be full
-            files.write_json(out / RECORD, record | {"status": "failed"})
+        shutil.rmtree(attempt, ignore_errors=True)  # first, so that there is room to note it
+        status = "stopped" if isinstance(error, failures.StoppedError) else "failed"
+        files.write_json(out / RECORD, record | {"status": status})
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise failures.full_disk(_so_far(watch.simulated_in(out / LOG), request), out) from None
         raise
-    _require_all(attempt, request, settings, totals, out)
     attempt.rename(out / RESULT)
     seconds = round(time.monotonic() - began, 1)
-    persons = dict(zip(("total", "alive", "dead"), totals, strict=True))
+    persons = dict(zip(("total", "alive", "dead"), heard.totals, strict=True))
     files.write_json(out / RECORD, record | {"persons": persons, "seconds": seconds, "status": "complete"})
-    return Outcome(*totals, seconds, made=True)
+    return Outcome(*heard.totals, seconds, made=True)
 
 
 def _so_far(simulated: int, request: Request) -> str:
@@ -237,8 +224,6 @@ def _require_all(
     elif request.fhir and not (attempt / "fhir" / "Patient.ndjson").exists():
         fault = "it wrote no FHIR"
     if fault:
-        record = read_record(out)
-        files.write_json(out / RECORD, (record or {}) | {"status": "failed"})
         raise failures.GenerationError(
             f"Synthea ended, but {fault}, so nothing of it is kept.", do=f"Its log may say why: {out / LOG}"
         )

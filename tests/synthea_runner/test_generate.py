@@ -173,7 +173,7 @@ def test_failures_are_explained(run: Callable[..., Outcome], tmp_path: Path, say
     assert "\n" not in str(caught.value)
     assert "Ann" not in str(caught.value)
     assert caught.value.exit_code == code
-    assert not (tmp_path / "raw" / "synthea").exists()
+    assert {path.name for path in (tmp_path / "raw").iterdir()} == {".lock", "generation.json", "synthea.log"}
     assert json.loads((tmp_path / "raw" / "generation.json").read_text())["status"] in ("failed", "stopped")
 
 
@@ -181,8 +181,9 @@ def test_starting_over_after_an_interruption(run: Callable[..., Outcome], tmp_pa
     """After an interrupted generation, the next one says how far it came and mixes nothing of it in."""
     with pytest.raises(ResolverError):
         run("interrupted")
-    (attempt,) = (tmp_path / "raw").glob(".attempt-*")
-    (attempt / "csv" / "claims.csv").write_text("left by the first run")
+    attempt = tmp_path / "raw" / ".attempt-of-a-process-that-was-killed"
+    (attempt / "csv").mkdir(parents=True)
+    (attempt / "csv" / "claims.csv").write_text("left by it")
     heard = Heard()
 
     run(progress=heard, seed=2)
