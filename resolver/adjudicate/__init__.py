@@ -32,6 +32,7 @@ def run(context: StageContext) -> Facts:
     pairs = quote(context.inputs["pairs"])
     con.execute(f"CREATE TABLE standing AS SELECT left_rid, right_rid, logit FROM read_parquet({pairs})")
     con.execute(f"CREATE TABLE verdicts ({tables.VERDICTS.ddl})")
+    _carry_over(con, context)
     evidence = Evidence(
         context.settings,
         context.inputs["records"],
@@ -56,13 +57,20 @@ def _ask(con: duckdb.DuckDBPyConnection, judge: Judge, context: StageContext) ->
     decide = context.settings.decide
     _bring(con, judge)
     low, high = judge.asks or (logit(decide.non_match_probability), logit(decide.match_probability))
+    con.execute("CREATE OR REPLACE TABLE wanted AS FROM standing WHERE logit > ? AND logit < ?", [low, high])
     con.execute(
-        "CREATE OR REPLACE TABLE asked AS SELECT *, row_number() OVER () - 1 AS n FROM (FROM standing"
-        " WHERE logit > ? AND logit < ? ORDER BY left_rid, right_rid)",
-        [low, high],
+        """
+        CREATE OR REPLACE TABLE answers AS
+        SELECT left_rid, right_rid, earlier.logit, status FROM earlier
+            SEMI JOIN wanted USING (left_rid, right_rid) WHERE judge = ? AND fingerprint = ?""",
+        [judge.name, judge.fingerprint],
+    )
+    known = _count(con, "answers")
+    con.execute(
+        "CREATE OR REPLACE TABLE asked AS SELECT *, row_number() OVER () - 1 AS n FROM ("
+        "FROM wanted ANTI JOIN answers USING (left_rid, right_rid) ORDER BY left_rid, right_rid)"
     )
     asked = _count(con, "asked")
-    con.execute("CREATE OR REPLACE TABLE answers (left_rid INTEGER, right_rid INTEGER, logit DOUBLE, status VARCHAR)")
     with context.progress.step(f"judge {judge.name}", asked, "pairs") as step:
         for start in range(0, asked, CHUNK):
             pairs = con.sql(
@@ -82,7 +90,36 @@ def _ask(con: duckdb.DuckDBPyConnection, judge: Judge, context: StageContext) ->
         " WHERE a.status = 'ok' AND s.left_rid = a.left_rid AND s.right_rid = a.right_rid"
     )
     counts = con.execute("SELECT status, count(*) FROM answers GROUP BY ALL ORDER BY ALL").fetchall()
-    return {"asked": asked, "fingerprint": judge.fingerprint, **{str(status): int(count) for status, count in counts}}
+    return {
+        "asked": asked,
+        "carried_over": known,
+        "fingerprint": judge.fingerprint,
+        **{str(status): int(count) for status, count in counts},
+    }
+
+
+def _carry_over(con: duckdb.DuckDBPyConnection, context: StageContext) -> None:
+    """`earlier`: verdicts of the published run on pairs whose two records are as they were then.
+
+    A judge that reads how common a value is would give them slightly other log-odds today; they stand until a full run.
+    """
+    con.execute(f"CREATE TABLE earlier ({tables.VERDICTS.ddl})")
+    if not {"records", "verdicts"} <= context.base.keys():
+        return
+    con.execute(
+        f"""
+        CREATE TEMP TABLE kept AS
+        SELECT was.rid AS old, now.rid AS new
+        FROM read_parquet({quote(context.base["records"])}) AS was
+        JOIN read_parquet({quote(context.inputs["records"])}) AS now USING (record_id, content_hash)"""
+    )
+    con.execute(
+        f"""
+        INSERT INTO earlier
+        SELECT least(l.new, r.new), greatest(l.new, r.new), judge, fingerprint, logit, status
+        FROM read_parquet({quote(context.base["verdicts"])})
+        JOIN kept l ON l.old = left_rid JOIN kept r ON r.old = right_rid"""
+    )
 
 
 def _bring(con: duckdb.DuckDBPyConnection, judge: Judge) -> None:
