@@ -12,10 +12,9 @@ from collections.abc import Sequence
 import duckdb
 
 from resolver.errors import RunError, UsageError
-from resolver.mpi import golden, identities, ids
+from resolver.mpi import golden, identities, ids, verdicts
 from resolver.mpi.schema import FIELDS
 from resolver.mpi.store import Change
-from resolver.mpi.verdicts import divide
 
 MANY = 5  # events named in a message before it says how many more there are
 
@@ -243,19 +242,25 @@ def together(change: Change, event: int, anchor: str, records: Sequence[str]) ->
 def settle(change: Change) -> None:
     """Refuse a change that breaks what people said, or the index."""
     broken = change.con.execute(
-        """SELECT DISTINCT v.event, v.says FROM verdicts v
+        """SELECT DISTINCT v.event FROM verdicts v
             JOIN crosswalk l ON l.record_id = v.left_record JOIN crosswalk r ON r.record_id = v.right_record
             WHERE (v.says = 'link') <> (l.person_id = r.person_id) ORDER BY ALL"""
     ).fetchall()
-    broken = [row for row in broken if row[0] < change.event] or broken
-    if broken:
-        raise UsageError(
-            f"That goes against what people said before: {named([row[0] for row in broken])}.",
-            do=f"Take it back first: resolver mpi undo {broken[0][0]}",
-        )
+    _refuse_against(change, [int(row[0]) for row in broken] or verdicts.contradiction(change.con))
     fault = identities.check(change.con)
     if fault is not None:
         raise RunError(f"After this correction, {fault}; this is a fault of the program. The index is as it was.")
+
+
+def _refuse_against(change: Change, events: Sequence[int]) -> None:
+    """Refuse a change if there are verdicts that it goes against."""
+    if not events:
+        return
+    before = [event for event in events if event < change.event] or list(events)
+    raise UsageError(
+        f"That goes against what people said before: {named(before)}.",
+        do=f"Take it back first: resolver mpi undo {before[0]}",
+    )
 
 
 def named(events: Sequence[int]) -> str:
@@ -277,6 +282,7 @@ def _say(change: Change, event: int, says: str, pairs: str, values: list[object]
             WHERE left_record <> right_record ORDER BY ALL""",
         [says, event, change.who, change.why, change.event, *values, says],
     )
+    _refuse_against(change, verdicts.contradiction(change.con))
 
 
 def _not_said(con: duckdb.DuckDBPyConnection, a: str, b: str, says: str) -> None:
@@ -302,7 +308,7 @@ def _pieces(con: duckdb.DuckDBPyConnection, person: str) -> list[list[str]]:
         ).fetchall()
 
     said = within("SELECT left_record, right_record, says FROM verdicts")
-    return divide(
+    return verdicts.divide(
         records,
         [(a, b, float(str(logit))) for a, b, logit in within("SELECT left_record, right_record, logit FROM links")],
         [(a, b) for a, b, says in said if says == "link"],

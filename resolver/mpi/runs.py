@@ -41,7 +41,9 @@ def last(con: duckdb.DuckDBPyConnection) -> Run | None:
         "SELECT run_id, number, event, last_event, content, counts FROM runs WHERE undone IS NULL"
         " ORDER BY number DESC LIMIT 1"
     ).fetchone()
-    return None if row is None else Run(*row[:5], json.loads(row[5]))
+    if row is None:
+        return None
+    return Run(str(row[0]), int(row[1]), int(row[2]), int(row[3]), str(row[4]), json.loads(row[5]))
 
 
 def next_id(con: duckdb.DuckDBPyConnection) -> str:
@@ -109,28 +111,30 @@ def _incoming(con: duckdb.DuckDBPyConnection, complete: bool) -> None:
     con.execute("CREATE OR REPLACE TEMP TABLE kept (part BIGINT, person_id VARCHAR)")
     if complete:
         return
-    # Records that this run does not hold go where most of their person's records went, or stay as they are.
-    con.execute(
+    # Records that this run does not hold go with a record that they are linked to by a person, else where most of their
+    # own person's records went, or stay as they are.
+    verdicts.bind(con)
+    for step in (
         """CREATE OR REPLACE TEMP TABLE absent AS
             SELECT record_id, person_id, -1 - row_number() OVER (ORDER BY record_id) AS rid
-            FROM crosswalk ANTI JOIN incoming USING (record_id)"""
-    )
-    con.execute(
+            FROM crosswalk ANTI JOIN incoming USING (record_id)""",
         """CREATE OR REPLACE TEMP TABLE drawn AS
             SELECT person_id, part FROM (
                 SELECT c.person_id, i.part, count(*) AS records FROM crosswalk c JOIN incoming i USING (record_id)
                 WHERE c.person_id IN (SELECT person_id FROM absent) GROUP BY ALL)
-            QUALIFY row_number() OVER (PARTITION BY person_id ORDER BY records DESC, part) = 1"""
-    )
-    con.execute(
-        """INSERT INTO kept SELECT min(rid), person_id FROM absent ANTI JOIN drawn USING (person_id)
-            GROUP BY person_id"""
-    )
-    con.execute(
-        """INSERT INTO incoming SELECT record_id, rid, coalesce(d.part, k.part)
-            FROM absent LEFT JOIN drawn d USING (person_id) LEFT JOIN kept k USING (person_id)"""
-    )
-    con.execute("INSERT INTO altered SELECT DISTINCT part FROM drawn")
+            QUALIFY row_number() OVER (PARTITION BY person_id ORDER BY records DESC, part) = 1""",
+        "INSERT INTO kept SELECT min(rid), person_id FROM absent ANTI JOIN drawn USING (person_id) GROUP BY person_id",
+        """CREATE OR REPLACE TEMP TABLE going AS
+            SELECT a.record_id, a.rid, a.person_id, coalesce(t.part, d.part) AS part, k.part AS own FROM absent a
+            LEFT JOIN (
+                SELECT b.record_id, min(i.part) OVER (PARTITION BY b.bundle) AS part
+                FROM bound b LEFT JOIN incoming i USING (record_id)) t USING (record_id)
+            LEFT JOIN drawn d USING (person_id) LEFT JOIN kept k USING (person_id)""",
+        "INSERT INTO incoming SELECT record_id, rid, coalesce(part, own) FROM going",
+        """INSERT INTO altered
+            SELECT DISTINCT unnest([part, min(own) OVER (PARTITION BY person_id)]) FROM going WHERE part IS NOT NULL""",
+    ):
+        con.execute(step)
 
 
 def _edges() -> str:
@@ -167,11 +171,13 @@ def _persons(change: Change) -> None:
                 SELECT cluster, struct_pack({confidence}) AS confidence FROM in_golden_fields f GROUP BY cluster)
             USING (cluster) WHERE cluster NOT IN (SELECT part FROM altered)
             UNION ALL BY NAME
-            SELECT *, true AS provisional FROM ({golden.vote("voters", "part")})
-            UNION ALL BY NAME
             SELECT k.part, p.provisional, {fields}, p.confidence FROM kept k JOIN persons p USING (person_id)
             WHERE k.part NOT IN (SELECT part FROM altered)"""
     )
+    if con.execute("FROM altered LIMIT 1").fetchone() is not None:
+        con.execute(
+            "INSERT INTO next_golden BY NAME SELECT *, true AS provisional FROM (" + golden.vote("voters", "part") + ")"
+        )
     con.execute(
         f"""CREATE OR REPLACE TEMP VIEW next_persons AS
             SELECT person_id, 'live' AS status, NULL::VARCHAR AS forward, parts.records, provisional,
@@ -202,7 +208,7 @@ def _numbers() -> str:
 
 
 def _links(change: Change, complete: bool) -> None:
-    """Evidence within persons. A pair of which this run holds neither record keeps what it has."""
+    """Evidence within persons. A pair that this run can't score, as it lacks a record of it, keeps what it has."""
     con = change.con
     columns = ", ".join(f"d.{name}" for name in LINK_COLUMNS)
     con.execute(
@@ -217,10 +223,10 @@ def _links(change: Change, complete: bool) -> None:
     stays = (
         ""
         if complete
-        else """ AND NOT EXISTS (
-            SELECT 1 FROM absent x JOIN crosswalk l ON l.record_id = x.record_id
-            JOIN crosswalk r ON r.person_id = l.person_id JOIN absent y ON y.record_id = r.record_id
-            WHERE x.record_id = a.left_record AND y.record_id = a.right_record)"""
+        else """ AND NOT (
+            (a.left_record IN (SELECT record_id FROM absent) OR a.right_record IN (SELECT record_id FROM absent))
+            AND EXISTS (SELECT 1 FROM crosswalk l JOIN crosswalk r ON r.person_id = l.person_id
+                WHERE l.record_id = a.left_record AND r.record_id = a.right_record))"""
     )
     con.execute(
         f"""UPDATE all_links a SET until = ? WHERE until IS NULL AND since < ? AND NOT EXISTS (

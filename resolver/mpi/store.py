@@ -157,19 +157,20 @@ def _open(
 
 
 def _is_empty(con: duckdb.DuckDBPyConnection) -> bool:
-    return con.execute("SELECT 1 FROM duckdb_tables() WHERE NOT temporary LIMIT 1").fetchone() is None
+    return not _tables(con)
+
+
+def _tables(con: duckdb.DuckDBPyConnection) -> set[str]:
+    return {str(row[0]) for row in con.execute("SELECT table_name FROM duckdb_tables() WHERE NOT temporary").fetchall()}
 
 
 def _check_format(con: duckdb.DuckDBPyConnection, path: Path) -> None:
-    try:
-        row = con.execute("SELECT value FROM about WHERE key = 'format'").fetchone()
-    except duckdb.CatalogException:
-        row = None
-    if row is None and _is_empty(con):
+    if _is_empty(con):
         raise RunError(f"There is no index in {path} yet.", do="Make one with: resolver run CONFIG")
-    if row is None:
+    if not _tables(con) >= {"about", *schema.TABLES}:
         raise RunError(f"{path} is a database, but not an index.", do="Set index.path to another file.")
-    if int(row[0]) > schema.FORMAT:
+    row = con.execute("SELECT value FROM about WHERE key = 'format'").fetchone()
+    if row is None or int(row[0]) > schema.FORMAT:
         raise RunError(f"{path} was made by a newer version of this program.", do="Install that version.")
 
 

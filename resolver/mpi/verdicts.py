@@ -7,13 +7,15 @@ clusters against the verdicts once more and changes those that break one. Knows 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from typing import TypeVar
 
 import duckdb
 
-from resolver.errors import UsageError
+from resolver.errors import RunError
 
 Pair = tuple[str, str]
+T = TypeVar("T", bound=Hashable)
 
 
 def digest(con: duckdb.DuckDBPyConnection) -> str:
@@ -24,6 +26,34 @@ def digest(con: duckdb.DuckDBPyConnection) -> str:
     ).fetchone()
     assert row is not None
     return str(row[0])
+
+
+def bind(con: duckdb.DuckDBPyConnection) -> None:
+    """`bound` (record_id, bundle): records that links, by way of others too, hold together."""
+    links = con.execute("SELECT left_record, right_record FROM verdicts WHERE says = 'link' ORDER BY ALL").fetchall()
+    bundles = components({record for pair in links for record in pair}, links)
+    con.execute("CREATE OR REPLACE TEMP TABLE bound (record_id VARCHAR, bundle INTEGER)")
+    if bundles:
+        con.executemany(
+            "INSERT INTO bound VALUES (?, ?)",
+            [[record, bundle] for bundle, records in enumerate(bundles) for record in sorted(records)],
+        )
+
+
+def contradiction(con: duckdb.DuckDBPyConnection) -> list[int]:
+    """Events of verdicts that can't all be true: linked, by way of others too, and unlinked. Empty where all can.
+
+    Records count here whether or not they are in the index just now: they may come back.
+    """
+    bind(con)
+    rows = con.execute(
+        """WITH torn AS (
+            SELECT DISTINCT l.bundle, v.event FROM verdicts v JOIN bound l ON l.record_id = v.left_record
+            JOIN bound r ON r.record_id = v.right_record AND r.bundle = l.bundle WHERE v.says = 'unlink')
+        SELECT event FROM torn UNION SELECT v.event FROM verdicts v JOIN bound b ON b.record_id = v.left_record
+        WHERE v.says = 'link' AND b.bundle IN (SELECT bundle FROM torn) ORDER BY event"""
+    ).fetchall()
+    return [int(row[0]) for row in rows]
 
 
 def enforce(con: duckdb.DuckDBPyConnection, edges: str) -> int:
@@ -103,7 +133,7 @@ def _take_apart(con: duckdb.DuckDBPyConnection, edges: str) -> None:
     con.execute("INSERT INTO altered SELECT DISTINCT part FROM divided")
 
 
-def components(nodes: Iterable[int], pairs: Iterable[tuple[int, int]]) -> list[set[int]]:
+def components(nodes: Iterable[T], pairs: Iterable[tuple[T, T]]) -> list[set[T]]:
     """Sets of nodes that the pairs hold together."""
     group = {node: {node} for node in nodes}
     for a, b in pairs:
@@ -143,9 +173,7 @@ def divide(
 
     for a, b in must:
         if not join(a, b):
-            raise UsageError(
-                "Verdicts on this person contradict each other.", do="Undo one: resolver mpi history shows them."
-            )
+            raise RunError("Verdicts on one person contradict each other; this is a fault of the program.")
     for a, b, _ in sorted(edges, key=lambda edge: (-edge[2], edge[0], edge[1])):
         join(a, b)
     while True:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from resolver import files
 from resolver.database import quote
-from resolver.errors import ResolverError
+from resolver.errors import ResolverError, RunError
 from resolver.mpi import last_run, runs, snapshot, store
 from resolver.settings import Settings
 from resolver.stage import Facts, StageContext
@@ -27,7 +27,10 @@ def stands(settings: Settings, facts: Facts) -> bool:
 def run(context: StageContext) -> Facts:
     settings = context.settings
     index = settings.index_path
-    index.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        index.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{index.parent} can't be written: {error.strerror}.", do="Set index.path elsewhere.") from error
     complete = settings.ingest.input == "all"
     content = files.digest_of(
         {"complete": complete, "files": {name: files.digest(path) for name, path in context.inputs.items()}}

@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
-from resolver import tables
+from resolver import publish, settings, tables
 from resolver.errors import ResolverError
-from resolver.mpi import corrections, runs, schema, undo
+from resolver.mpi import corrections, runs, schema, store, undo
 from resolver.mpi.store import Change
+from resolver.progress import Progress
+from resolver.settings import Settings
+from resolver.stage import StageContext
 
 NAMES = ("ANNA", "BEN", "CLEO", "DAN", "EVE", "FAY", "GUS", "HAL")
 
@@ -169,6 +173,72 @@ class Index:
 
     def kinds(self, event: int) -> list[str]:
         return [row[0] for row in self.rows(f"SELECT kind FROM events WHERE change = {event} ORDER BY event")]
+
+
+class Site:
+    """A run folder and an index on disk, with stage outputs made of a few synthetic records."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.index = folder / "index" / "mpi.duckdb"
+
+    def settings(self, **ingest: Any) -> Settings:
+        return settings.parse(
+            {
+                "run": {"dir": "run", "threads": 1, "memory_gib": 1},
+                "sources": [{"kind": "synthea", "path": "data"}],
+                "ingest": ingest,
+                "index": {"path": str(self.index)},
+            },
+            base=self.folder,
+            where="test",
+        )
+
+    def prepare(self, persons: Sequence[Sequence[str]], **options: Any) -> None:
+        """Write what the stages before publish would have written."""
+        (self.folder / "run").mkdir(exist_ok=True)
+        with duckdb.connect() as con:
+            load(con, persons, **options)
+            for name in publish.READ:
+                path = self.folder / "run" / f"{name}.parquet"
+                path.unlink(missing_ok=True)  # a stage writes a new file, and never into the old one
+                con.execute(f"COPY (FROM in_{name} ORDER BY ALL) TO '{path}'")
+
+    def context(self, **ingest: Any) -> StageContext:
+        run = self.folder / "run"
+        scratch = run / "scratch"
+        scratch.mkdir(exist_ok=True)
+        inputs = {name: run / f"{name}.parquet" for name in publish.READ}
+        return StageContext(
+            self.settings(**ingest), inputs, {"publish.json": run / ".publish.json.tmp"}, scratch, Progress()
+        )
+
+    def publish(self, persons: Sequence[Sequence[str]] | None = None, **options: Any) -> dict[str, Any]:
+        if persons is not None:
+            self.prepare(persons, **options)
+        return publish.run(self.context())
+
+    def content(self) -> list[list[tuple[Any, ...]]]:
+        """Everything that the index holds, but for times."""
+        with store.read(self.index) as con:
+            return [
+                con.execute(f"SELECT COLUMNS(lambda c: c <> 'happened_at') FROM {name} ORDER BY ALL").fetchall()
+                for name in schema.TABLES
+            ]
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with store.read(self.index) as con:
+            return con.execute(query).fetchall()
+
+
+@pytest.fixture(scope="session")
+def new_site() -> type[Site]:
+    return Site
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -29,10 +29,10 @@ steps = st.lists(
         st.tuples(st.just("undo"), st.integers(0, 40)),
     ),
     min_size=1,
-    max_size=6,
+    max_size=5,
 )
 modest = settings(
-    deadline=None, max_examples=10, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=8, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 
 
