@@ -28,8 +28,9 @@ class SegmentSettings(Section):
 
     split: Literal["primary_first", "random", "last_move", "moves"] = "primary_first"
     """How a person's encounters are spread over the facilities visited. primary_first: the first share in time at the
-    primary facility, the rest in turn over the others. random: each anywhere. last_move: a change of facility once,
-    late in time. moves: a further facility each time that the person moves house."""
+    primary facility, the rest in turn over the others. random: each anywhere. moves: a further facility each time that
+    the person moves. last_move: in turn over all but the last, and after the last move all there. Synthea's persons
+    keep one address, so moves are drawn, uniformly over the years in which the person was seen."""
 
     primary_share: float = Field(default=0.60, gt=0, le=1)
     """primary_first: share of the encounters, first in time, that the primary facility has."""
@@ -162,13 +163,15 @@ class ClinicalSettings(Section):
     """Whether measurements get measurement error and rounding, by kind of measurement."""
 
     coding_variants: float = Field(default=0.0, ge=0, le=1)
-    """Share of coded events that get a coarser or a sibling code."""
+    """Share of the events for which another code is known that get it, coarser or a sibling. A doctor keeps to a choice
+    for a patient, a laboratory or a vaccine cupboard for all."""
 
     never_entered: float = Field(default=0.0, ge=0, le=1)
-    """Share of events that a facility never entered."""
+    """Share of events that a facility never entered. Of conditions, drugs, allergies, care plans and devices: share of
+    those a patient has, with all mentions."""
 
     shifted_dates: float = Field(default=0.0, ge=0, le=1)
-    """Share of events whose date is off by days."""
+    """Share of times of entry that are off by days, with all that a table holds of the encounter at that time."""
 
     shift_days: int = Field(default=3, ge=1)
     """Most days that a shifted date is off."""
@@ -194,7 +197,7 @@ class FacilitySettings(Section):
     """The facility has no codes: it writes words, abbreviations and brand names instead."""
 
     clinical: float = Field(default=1.0, ge=0)
-    """Multiplies this facility's rates of clinical noise."""
+    """Multiplies this facility's rates of clinical noise, and its errors of measurement."""
 
 
 class AugmentSettings(Section):
