@@ -1,0 +1,52 @@
+"""`resolver init`: look at data and write a config for it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from resolver.errors import UsageError
+
+
+@click.command()
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The config to write.")
+@click.option("--force", is_flag=True, help="Write over a config that is there.")
+@click.option("--json", "as_json", is_flag=True, help="What was found, as one JSON object on standard output.")
+def init(data: Path, out: Path, force: bool, as_json: bool) -> None:
+    """Look at data and write a config for it.
+
+    DATA is a folder of Synthea's tables or of facility folders, a folder of FHIR NDJSON, or a CSV or Parquet file, or a
+    folder of such files. Columns are recognised by their names, in several languages, and by what their values look
+    like; delimiter, encoding and the order of dates are found out.
+
+    \b
+    resolver init export/ --out my.yaml
+    resolver init patients.csv --out my.yaml && resolver check my.yaml
+    """
+    from resolver import files, settings
+    from resolver.init import look, text
+
+    if out.exists() and not force:
+        raise UsageError(f"{out} is there already.", do="Choose another name, or write over it with --force.")
+    found = look(data)
+    files.write_text(out, text(found, data, out))
+    settings.load(out)
+    if as_json:
+        click.echo(json.dumps({"config": str(out), **vars(found)}, indent=2, default=str))
+        return
+    for position, source in enumerate(found.sources):
+        click.echo(f"{source['kind']}: {source['path']}")
+        for field, column in source.get("fields", {}).items():
+            click.echo(f"  {field:14}{column or '(none)'}")
+        for event in source.get("events", []):
+            click.echo(f"  {event['event']:14}{event['path'].name}")
+        for note in found.notes.get(position, []):
+            click.echo(f"  Look at this: {note}")
+    for path in found.not_used:
+        click.echo(f"not recognised: {path}")
+    if found.truth:
+        click.echo(f"truth: {found.truth}")
+    click.echo(f"\nWritten to {out}. Next: resolver check {out}")
