@@ -13,6 +13,7 @@ JSON is put together in SQL, so that a million persons take seconds; what is nul
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from resolver import files
 from resolver.database import quote
 from resolver.mpi.queries import at
 
+CHUNK = 50_000  # persons at a time, so that memory stays flat
 PERSON_SYSTEM = "urn:resolver:person"
 SOURCE_SYSTEM = "urn:resolver:source:"
 SSN_SYSTEM = "http://hl7.org/fhir/sid/us-ssn"
@@ -30,41 +32,56 @@ TYPE_SYSTEM = "http://terminology.hl7.org/CodeSystem/v2-0203"
 
 def export(con: duckdb.DuckDBPyConnection, out: Path, moment: int | None = None) -> dict[str, Any]:
     """Write both files; resources per file."""
-    _prepare(con, moment)
+    _ends(con, moment)
+    highest = con.execute(f"SELECT coalesce(max(number), 0) FROM {at('persons', moment)}").fetchone()
+    assert highest is not None
     patients = f"""
         SELECT 0 AS kind, person_id AS id, {_golden()} AS line FROM people WHERE status = 'live'
-        UNION ALL SELECT 1, person_id, {_ended()} FROM people WHERE status <> 'live'
-        UNION ALL SELECT 2, id, {_source()} FROM members"""
-    return {
-        "Patient.ndjson": _write(con, patients, out / "Patient.ndjson"),
-        "Linkage.ndjson": _write(
-            con,
-            f"SELECT 0 AS kind, person_id AS id, {_linkage()} AS line FROM people WHERE status = 'live'",
-            out / "Linkage.ndjson",
-        ),
-    }
+        UNION ALL SELECT 0, person_id, {_ended()} FROM people WHERE status <> 'live'
+        UNION ALL SELECT 1, id, {_source()} FROM members"""
+    linkages = f"SELECT 0 AS kind, person_id AS id, {_linkage()} AS line FROM people WHERE status = 'live'"
+    counts = {"Patient.ndjson": 0, "Linkage.ndjson": 0}
+    with files.whole(out / "Patient.ndjson") as some, files.whole(out / "Linkage.ndjson") as others:
+        some.touch()
+        others.touch()
+        for low in range(0, int(highest[0]) + 1, CHUNK):
+            _chunk(con, moment, low)
+            counts["Patient.ndjson"] += _append(con, patients, some)
+            counts["Linkage.ndjson"] += _append(con, linkages, others)
+    return counts
 
 
-def _prepare(con: duckdb.DuckDBPyConnection, moment: int | None) -> None:
-    """`members`: the records; `people`: all ids ever issued, with lists of what hangs on them."""
-    # The id of a resource allows few characters and 64 at most, so that of a record is a digest.
+def _ends(con: duckdb.DuckDBPyConnection, moment: int | None) -> None:
+    """`ends` (start, here): where each id that is no more leads to in the end."""
     con.execute(
-        f"""CREATE OR REPLACE TEMP TABLE members AS
-            SELECT 'S-' || substr(sha256(r.record_id), 1, 40) AS id, c.person_id, r.* EXCLUDE (since)
-            FROM {at("records", moment)} r JOIN {at("crosswalk", moment)} c USING (record_id)"""
-    )
-    con.execute(
-        f"""CREATE OR REPLACE TEMP TABLE people AS
+        f"""CREATE OR REPLACE TEMP TABLE ends AS
             WITH RECURSIVE chain(start, here) AS (
                 SELECT person_id, forward FROM {at("persons", moment)} WHERE forward IS NOT NULL
                 UNION ALL
                 SELECT c.start, p.forward FROM chain c JOIN {at("persons", moment)} p ON p.person_id = c.here
-                WHERE p.forward IS NOT NULL),
-            ends AS (
-                SELECT c.start, c.here FROM chain c JOIN {at("persons", moment)} p ON p.person_id = c.here
-                WHERE p.forward IS NULL)
+                WHERE p.forward IS NOT NULL)
+            SELECT c.start, c.here FROM chain c JOIN {at("persons", moment)} p ON p.person_id = c.here
+            WHERE p.forward IS NULL"""
+    )
+
+
+def _chunk(con: duckdb.DuckDBPyConnection, moment: int | None, low: int) -> None:
+    """`people`: ids of a range, with lists of what hangs on them; `members`: their records."""
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE some_people AS
+            FROM {at("persons", moment)} WHERE number >= {low} AND number < {low + CHUNK}"""
+    )
+    # The id of a resource allows few characters and 64 at most, so that of a record is a digest.
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE members AS
+            SELECT 'S-' || substr(sha256(r.record_id), 1, 40) AS id, c.person_id, r.* EXCLUDE (since)
+            FROM {at("records", moment)} r
+            JOIN (FROM {at("crosswalk", moment)} SEMI JOIN some_people USING (person_id)) c USING (record_id)"""
+    )
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE people AS
             SELECT p.*, e.here AS successor, m.links, m.records_as_items, m.identifiers, o.replaced, o.replaced_as_items
-            FROM {at("persons", moment)} p LEFT JOIN ends e ON e.start = p.person_id
+            FROM some_people p LEFT JOIN ends e ON e.start = p.person_id
             LEFT JOIN (
                 SELECT person_id,
                     string_agg({_link("'Patient/' || id", "seealso")}, ',' ORDER BY record_id) AS links,
@@ -205,11 +222,17 @@ def _array(*items: str) -> str:
     return f"('[' || nullif(concat_ws(',', {', '.join(items)}), '') || ']')"
 
 
-def _write(con: duckdb.DuckDBPyConnection, resources: str, path: Path) -> int:
+def _append(con: duckdb.DuckDBPyConnection, resources: str, path: Path) -> int:
+    """Add the lines of a query to a file, in its order."""
     # JSON escapes control characters, so this delimiter, and quotes of CSV, never come up.
     options = "FORMAT csv, HEADER false, QUOTE '', ESCAPE '', DELIMITER '\x01'"
-    with files.whole(path) as scratch:
+    part = path.with_name(path.name + ".part.tmp")
+    try:
         row = con.execute(
-            f"COPY (SELECT line FROM ({resources}) ORDER BY kind, id) TO {quote(scratch)} ({options})"
+            f"COPY (SELECT line FROM ({resources}) ORDER BY kind, id) TO {quote(part)} ({options})"
         ).fetchone()
+        with part.open("rb") as lines, path.open("ab") as file:
+            shutil.copyfileobj(lines, file, 2**20)
+    finally:
+        part.unlink(missing_ok=True)
     return int(row[0]) if row else 0

@@ -131,8 +131,9 @@ def _incoming(con: duckdb.DuckDBPyConnection, complete: bool) -> None:
                 FROM bound b LEFT JOIN incoming i USING (record_id)) t USING (record_id)
             LEFT JOIN drawn d USING (person_id) LEFT JOIN kept k USING (person_id)""",
         "INSERT INTO incoming SELECT record_id, rid, coalesce(part, own) FROM going",
-        """INSERT INTO altered
-            SELECT DISTINCT unnest([part, min(own) OVER (PARTITION BY person_id)]) FROM going WHERE part IS NOT NULL""",
+        "INSERT INTO altered SELECT DISTINCT part FROM going WHERE part IS NOT NULL",
+        """INSERT INTO altered SELECT DISTINCT own FROM going WHERE part IS NULL
+            AND person_id IN (SELECT person_id FROM going WHERE part IS NOT NULL)""",
     ):
         con.execute(step)
 
