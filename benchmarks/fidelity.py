@@ -9,8 +9,8 @@ Prints, side by side for the frozen records and for the preset's on the same pop
 records without a value, field by field; and what plain Splink reaches (its own comparisons with its own default levels,
 ordinary blocking, trained by EM without labels) at a probability of .99, at .5 and at the threshold that suits it best.
 Wanted are F1 within .03 and missing values within 2 points; FAR marks what is not. MAIDEN is printed without a verdict:
-no kind takes it away, so it says only who was drawn to visit more facilities and who was made a look-alike. Plain Splink
-is this measure's yardstick, not the product.
+no kind takes it away, so it says only who was drawn to visit more facilities and who was made a look-alike. Plain
+Splink is this measure's yardstick, not the product.
 """
 
 from __future__ import annotations
