@@ -7,11 +7,11 @@ Knows nothing of populations or of what tables mean.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -48,7 +48,11 @@ def convert(
         f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP})"
     )
     try:
-        _watched(con, copy, csv.stat().st_size, advance)
+        # Counting at the same time reads the file while it is in memory, and uses the core that sorting leaves idle.
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            counting = pool.submit(count_rows, csv)
+            _watch(con, pool.submit(con.execute, copy), csv.stat().st_size, advance)
+            expected = counting.result()
     except duckdb.OutOfMemoryException:
         raise RunError(f"Memory ran out at {csv}.", do="Raise --memory-gib, or lower --threads.") from None
     except duckdb.IOException as error:
@@ -59,7 +63,6 @@ def convert(
         # DuckDB's message quotes the row, so it goes no further.
         raise explain(con, csv, columns) from None
     rows, hashed, found = content.of_parquet(con, parquet)
-    expected = count_rows(csv)
     if rows != expected:
         raise DamagedError(
             f"{csv} has {expected:,} rows, and {rows:,} were written.", do="Generate the population again."
@@ -103,22 +106,19 @@ def _read(csv: Path, columns: dict[str, str], further: str = "") -> str:
     )
 
 
-def _watched(con: duckdb.DuckDBPyConnection, sql: str, size: int, advance: Callable[[int], None]) -> None:
-    """Run `sql` and pass on how much of `size` DuckDB says is done."""
+def _watch(con: duckdb.DuckDBPyConnection, running: Future[Any], size: int, advance: Callable[[int], None]) -> None:
+    """Wait for DuckDB, and pass on how much of `size` it says is done."""
     told = 0
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        running = pool.submit(con.execute, sql)
-        try:
-            while not running.done():
-                time.sleep(0.05)
-                share = con.query_progress()
-                if share > 0 and (done := int(size * min(share, 100.0) / 100)) > told:
-                    advance(done - told)
-                    told = done
-        except KeyboardInterrupt:
-            con.interrupt()
-            raise
-        running.result()
+    try:
+        while not wait([running], timeout=0.1).done:
+            share = con.query_progress()
+            if share > 0 and (done := int(size * min(share, 100.0) / 100)) > told:
+                advance(done - told)
+                told = done
+    except KeyboardInterrupt:
+        con.interrupt()
+        raise
+    running.result()
     advance(size - told)
 
 
