@@ -80,15 +80,18 @@ def _rewrite(site: Site, table: Table, kinds: list[Kind]) -> dict[str, int]:
             query = f"""
                 SELECT * EXCLUDE ({", ".join(helpers)}) REPLACE ({replaced}), NOT gone_ AND ({differs}) AS {flag}
                 FROM ({query})"""
-    # Counted apart from the writing: so the rows stream through, and memory stays bounded.
-    flags = ", ".join(f"count(*) FILTER (hit_{kind.name})" for kind in kinds)
-    (hits,) = site.con.execute(f"SELECT {flags} FROM ({query})").fetchall()
+    # Made once, to be counted and written; past the memory that the database may use, it spills.
+    flags = ", ".join(f"hit_{kind.name}" for kind in kinds)
+    columns = ", ".join(map(name, table.columns))
+    site.con.execute(f"CREATE OR REPLACE TEMP TABLE noisy AS SELECT {columns}, row_, gone_, {flags} FROM ({query})")
+    counts = ", ".join(f"count(*) FILTER (hit_{kind.name})" for kind in kinds)
+    (hits,) = site.con.execute(f"SELECT {counts} FROM noisy").fetchall()
     if any(hits):
-        columns = ", ".join(map(name, table.columns))
         with whole(table.path) as scratch:
             site.con.execute(
-                f"COPY (SELECT {columns} FROM ({query}) WHERE NOT gone_ ORDER BY row_) TO {quote(scratch)} {PARQUET}"
+                f"COPY (SELECT {columns} FROM noisy WHERE NOT gone_ ORDER BY row_) TO {quote(scratch)} {PARQUET}"
             )
+    site.con.execute("DROP TABLE noisy")
     return {kind.name: int(count) for kind, count in zip(kinds, hits, strict=True)}
 
 
