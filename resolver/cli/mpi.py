@@ -18,17 +18,28 @@ F = TypeVar("F", bound=Callable[..., Any])
 SHOWN = ("first_name", "middle_name", "last_name", "birth_date", "sex", "ssn", "street", "city", "zip", "phone")
 
 
+class OnIndex(click.Command):
+    """A command whose first argument is the config, unless --index names the index itself."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[__name__] = any(one == "--index" or one.startswith("--index=") for one in args)
+        return super().parse_args(ctx, args)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        return [one for one in super().get_params(ctx) if one.name != "config" or not ctx.meta.get(__name__)]
+
+
 def where(command: F) -> F:
-    """--config, --index and --json, which every command has."""
+    """CONFIG or --index, and --json, which every command has. To stand below the command's other arguments."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Answer in JSON."),
-        click.option("--index", type=click.Path(path_type=Path), help="The index, instead of a config that names it."),
-        click.option("--config", "-c", type=click.Path(path_type=Path), help="Config of the run that made the index."),
+        click.option("--index", type=click.Path(path_type=Path), help="The index itself, in place of CONFIG."),
     ):
         command = option(command)
     return command
 
 
+config = click.argument("config", type=click.Path(path_type=Path))
 as_of = click.option("--as-of", metavar="RUN", help="As it was right after this run (R3; see: resolver mpi runs).")
 why = click.option("--why", metavar="TEXT", help="The reason, kept with the event.")
 
@@ -37,18 +48,19 @@ why = click.option("--why", metavar="TEXT", help="The reason, kept with the even
 def mpi() -> None:
     """Look into the Master Patient Index, correct it, export it.
 
-    Each command takes the config of the run (--config) or the index itself (--index).
+    Each command takes the config of the run, or the index itself with --index PATH in place of it.
 
     \b
-    resolver mpi lookup P0000001Y --index mpi.duckdb         who is this, and from which records
-    resolver mpi lookup --last Smith --birth-date 1980-02-03 -c my.yaml
-    resolver mpi link north:17 south:4 -c my.yaml --why "seen both cards"
-    resolver mpi undo 4711 -c my.yaml                        take that back
-    resolver mpi export --format fhir --out fhir/ -c my.yaml
+    resolver mpi lookup my.yaml P0000001Y            who is this, and from which records
+    resolver mpi lookup my.yaml --last Smith --birth-date 1980-02-03
+    resolver mpi link my.yaml north:17 south:4 --why "seen both cards"
+    resolver mpi undo my.yaml 4711                   take that back
+    resolver mpi export --index mpi.duckdb --format fhir --out fhir/
     """
 
 
-@mpi.command()
+@mpi.command(cls=OnIndex)
+@config
 @click.argument("who", required=False)
 @click.option("--first", metavar="NAME", help="First name.")
 @click.option("--last", metavar="NAME", help="Last name.")
@@ -65,9 +77,9 @@ def lookup(
     ssn: str | None,
     limit: int,
     as_of: str | None,
-    config: Path | None,
     index: Path | None,
     as_json: bool,
+    config: Path | None = None,
 ) -> None:
     """Who is WHO: an enterprise id, or a record as source:id (the id alone, where one source has it).
 
@@ -75,8 +87,8 @@ def lookup(
     that are given must agree, with the golden values or with one record.
 
     \b
-    resolver mpi lookup P0000001Y --index mpi.duckdb
-    resolver mpi lookup north:17 --index mpi.duckdb --as-of R3
+    resolver mpi lookup my.yaml P0000001Y
+    resolver mpi lookup my.yaml north:17 --as-of R3
     resolver mpi lookup --first Ana --last Smith --index mpi.duckdb
     """
     from resolver.mpi import queries, store
@@ -101,15 +113,16 @@ def lookup(
         _table(columns, [[one[name] for name in columns] for one in found])
 
 
-@mpi.command()
+@mpi.command(cls=OnIndex)
+@config
 @click.argument("who")
 @as_of
 @where
-def history(who: str, as_of: str | None, config: Path | None, index: Path | None, as_json: bool) -> None:
+def history(who: str, as_of: str | None, index: Path | None, as_json: bool, config: Path | None = None) -> None:
     """What happened to WHO, an enterprise id or a record, in order.
 
     \b
-    resolver mpi history P0000001Y --index mpi.duckdb
+    resolver mpi history my.yaml P0000001Y
     resolver mpi history north:17 --index mpi.duckdb --json
     """
     from resolver.mpi import queries, store
@@ -119,7 +132,8 @@ def history(who: str, as_of: str | None, config: Path | None, index: Path | None
     _events(found, as_json)
 
 
-@mpi.command()
+@mpi.command(cls=OnIndex)
+@config
 @click.option(
     "--format",
     "kind",
@@ -131,15 +145,17 @@ def history(who: str, as_of: str | None, config: Path | None, index: Path | None
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write to.")
 @as_of
 @where
-def export(kind: str, out: Path, as_of: str | None, config: Path | None, index: Path | None, as_json: bool) -> None:
+def export(
+    kind: str, out: Path, as_of: str | None, index: Path | None, as_json: bool, config: Path | None = None
+) -> None:
     """Write the index to files.
 
     In CSV, text that a spreadsheet would run as a formula (it starts with = + - @, a tab or a carriage return) gets an
     apostrophe in front; take Parquet where every value must be as it is.
 
     \b
-    resolver mpi export --format crosswalk --out out/ --index mpi.duckdb
-    resolver mpi export --format fhir --out fhir/ -c my.yaml --as-of R3
+    resolver mpi export my.yaml --format crosswalk --out out/
+    resolver mpi export my.yaml --format fhir --out fhir/ --as-of R3
     """
     from resolver.mpi import exports, queries, store
 
@@ -155,16 +171,17 @@ def export(kind: str, out: Path, as_of: str | None, config: Path | None, index: 
         click.echo(f"{prefixed:,} values got an apostrophe in front, so that no spreadsheet runs them as formulas.")
 
 
-@mpi.command()
+@mpi.command(cls=OnIndex)
+@config
 @click.argument("a")
 @click.argument("b")
 @why
 @where
-def link(a: str, b: str, why: str | None, config: Path | None, index: Path | None, as_json: bool) -> None:
+def link(a: str, b: str, why: str | None, index: Path | None, as_json: bool, config: Path | None = None) -> None:
     """Say that the records A and B are one person. It takes effect at once and binds every later run.
 
     \b
-    resolver mpi link north:17 south:4 --index mpi.duckdb --why "same insurance card"
+    resolver mpi link my.yaml north:17 south:4 --why "same insurance card"
     """
     from resolver.mpi import corrections
 
@@ -175,18 +192,19 @@ def link(a: str, b: str, why: str | None, config: Path | None, index: Path | Non
     _correct(do, why, config, index, as_json)
 
 
-@mpi.command()
+@mpi.command(cls=OnIndex)
+@config
 @click.argument("a")
 @click.argument("b")
 @why
 @where
-def unlink(a: str, b: str, why: str | None, config: Path | None, index: Path | None, as_json: bool) -> None:
+def unlink(a: str, b: str, why: str | None, index: Path | None, as_json: bool, config: Path | None = None) -> None:
     """Say that the records A and B are two persons. It takes effect at once and binds every later run.
 
     If they are in one person, it is divided: each of its other records goes with the one that it has more evidence for.
 
     \b
-    resolver mpi unlink north:17 south:4 --index mpi.duckdb --why "father and son"
+    resolver mpi unlink my.yaml north:17 south:4 --why "father and son"
     """
     from resolver.mpi import corrections
 
@@ -197,16 +215,17 @@ def unlink(a: str, b: str, why: str | None, config: Path | None, index: Path | N
     _correct(do, why, config, index, as_json)
 
 
-@mpi.command()
+@mpi.command(cls=OnIndex)
+@config
 @click.argument("one")
 @click.argument("other")
 @why
 @where
-def merge(one: str, other: str, why: str | None, config: Path | None, index: Path | None, as_json: bool) -> None:
+def merge(one: str, other: str, why: str | None, index: Path | None, as_json: bool, config: Path | None = None) -> None:
     """Make the persons ONE and OTHER one person: the elder id stays, the younger forwards to it.
 
     \b
-    resolver mpi merge P0000001Y P0000002W --index mpi.duckdb
+    resolver mpi merge my.yaml P0000001Y P0000002W
     """
     from resolver.mpi import corrections
 
@@ -217,7 +236,8 @@ def merge(one: str, other: str, why: str | None, config: Path | None, index: Pat
     _correct(do, why, config, index, as_json)
 
 
-@mpi.command()
+@mpi.command(cls=OnIndex)
+@config
 @click.argument("person")
 @click.option(
     "--record",
@@ -230,12 +250,17 @@ def merge(one: str, other: str, why: str | None, config: Path | None, index: Pat
 @why
 @where
 def split(
-    person: str, records: tuple[str, ...], why: str | None, config: Path | None, index: Path | None, as_json: bool
+    person: str,
+    records: tuple[str, ...],
+    why: str | None,
+    index: Path | None,
+    as_json: bool,
+    config: Path | None = None,
 ) -> None:
     """Take records out of PERSON; they become a new person. None of them is matched with those that stay again.
 
     \b
-    resolver mpi split P0000001Y --record north:17 --record south:4 --index mpi.duckdb
+    resolver mpi split my.yaml P0000001Y --record north:17 --record south:4
     """
     from resolver.mpi import corrections
 
@@ -246,19 +271,20 @@ def split(
     _correct(do, why, config, index, as_json)
 
 
-@mpi.command()
+@mpi.command(cls=OnIndex)
+@config
 @click.argument("event")
 @why
 @where
-def undo(event: str, why: str | None, config: Path | None, index: Path | None, as_json: bool) -> None:
+def undo(event: str, why: str | None, index: Path | None, as_json: bool, config: Path | None = None) -> None:
     """Take EVENT back: a number from the history, or a whole run (R3).
 
     A correction and a run are taken back exactly, as long as nothing was built on them. A single merge, split, move or
     joining of a run is taken back by putting its records where they were, and later runs leave them there.
 
     \b
-    resolver mpi undo 4711 --index mpi.duckdb
-    resolver mpi undo R3 --index mpi.duckdb --why "wrong extract"
+    resolver mpi undo my.yaml 4711
+    resolver mpi undo my.yaml R3 --why "wrong extract"
     """
     from resolver.mpi import undo as undoing
 
@@ -273,13 +299,14 @@ def undo(event: str, why: str | None, config: Path | None, index: Path | None, a
     _correct(do, why, config, index, as_json)
 
 
-@mpi.command()
+@mpi.command(cls=OnIndex)
+@config
 @where
-def runs(config: Path | None, index: Path | None, as_json: bool) -> None:
+def runs(index: Path | None, as_json: bool, config: Path | None = None) -> None:
     """The runs that the index holds.
 
     \b
-    resolver mpi runs --index mpi.duckdb
+    resolver mpi runs my.yaml
     """
     from resolver.mpi import queries, store
 
@@ -295,8 +322,6 @@ def runs(config: Path | None, index: Path | None, as_json: bool) -> None:
 
 
 def _index(config: Path | None, index: Path | None) -> Path:
-    if (config is None) == (index is None):
-        raise UsageError("Say which index: --config CONFIG or --index PATH.")
     if index is not None:
         return index
     from resolver import settings
@@ -317,7 +342,7 @@ def _correct(
         events = queries.changes(change.con, change.event)
     _events(events, as_json)
     if not as_json:
-        click.echo(f"To take it back: resolver mpi undo {change.event} --index {path}")
+        click.echo(f"To take it back: resolver mpi undo {config or f'--index {path}'} {change.event}")
 
 
 def _events(found: list[dict[str, Any]], as_json: bool) -> None:

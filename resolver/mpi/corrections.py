@@ -259,7 +259,7 @@ def _refuse_against(change: Change, events: Sequence[int]) -> None:
     before = [event for event in events if event < change.event] or list(events)
     raise UsageError(
         f"That goes against what people said before: {named(before)}.",
-        do=f"Take it back first: resolver mpi undo {before[0]}",
+        do=f"Take it back first: resolver mpi undo CONFIG {before[0]}",
     )
 
 

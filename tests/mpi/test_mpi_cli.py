@@ -117,24 +117,22 @@ def test_mistakes_are_named(published: Any, arguments: list[str], said: str) -> 
     assert published.content() == before
 
 
-def test_the_index_must_be_named(published: Any) -> None:
-    """Either a config or an index, not both and not neither; a missing index is named."""
-    both = CliRunner().invoke(cli, ["mpi", "runs", "--index", "a", "--config", "b"])
+def test_the_index_must_be_named() -> None:
+    """Without --index the config comes first; an index that is not there is named."""
     neither = CliRunner().invoke(cli, ["mpi", "runs"])
     missing = CliRunner().invoke(cli, ["mpi", "runs", "--index", "nowhere.duckdb"])
 
-    assert "Say which index" in str(both.exception)
-    assert "Say which index" in str(neither.exception)
+    assert "Missing argument 'CONFIG'" in neither.output
     assert "no index nowhere.duckdb" in str(missing.exception)
 
 
 def test_the_config_names_the_index(published: Any) -> None:
-    """With --config, the index is the one that the run publishes to."""
+    """With a config, the index is the one that the run publishes to."""
     config = published.folder / "my.yaml"
     config.write_text(
         f"run: {{dir: run}}\nsources: [{{kind: synthea, path: data}}]\nindex: {{path: {published.index}}}\n"
     )
-    result = CliRunner().invoke(cli, ["mpi", "runs", "--config", str(config), "--json"])
+    result = CliRunner().invoke(cli, ["mpi", "runs", str(config), "--json"])
     assert [run["run_id"] for run in json.loads(result.output)] == ["R1", "R2"]
 
 
@@ -143,7 +141,7 @@ def test_a_correction_and_its_undo(published: Any) -> None:
     before = published.rows("FROM crosswalk ORDER BY ALL")
     output = mpi(published, "link", "a:2", "b:1", "--why", "same card").output
     assert f"{P2} was merged into {P1} (same card)" in output
-    taken_back = re.search(r"resolver mpi undo (\d+)", output)
+    taken_back = re.search(r"resolver mpi undo .* (\d+)", output)
     assert taken_back is not None
     assert answer(published, "lookup", "a:2")["provisional"]
 
