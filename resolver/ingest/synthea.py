@@ -142,5 +142,6 @@ def _measured(opened: Opened) -> str:
     codes = ", ".join(map(quote, sorted(forbidden.OBSERVATION_CODES)))
     return (
         f" WHERE {opened.text('CATEGORY')} IN ({categories}) AND {opened.text('TYPE')} = 'numeric'"
-        f" AND {opened.text('CODE')} NOT IN ({codes})"
+        # A facility that writes words has no code here.
+        f" AND coalesce({opened.text('CODE')}, '') NOT IN ({codes})"
     )
