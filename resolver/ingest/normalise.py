@@ -23,8 +23,6 @@ LAST_EVENT_YEAR = 2100  # the end of a prescription may lie ahead
 SINGLE = ("ŁØĐÐĦŊŦı", "LODDHNTI")
 DOUBLE = {"ß": "SS", "ẞ": "SS", "Æ": "AE", "Œ": "OE", "Þ": "TH"}
 
-BLANKS = "' \t\r\n\u00a0'"
-
 FIELDS = tuple(name for name, _, _ in PERSON_FIELDS)
 _ENDS = "JR|SR|II|III|IV"
 _UNIT = "(?:[A-Z]{0,2}-?[0-9][A-Z0-9-]*|[A-Z])"
@@ -81,7 +79,7 @@ def persons(table: str, *, date_formats: tuple[str, ...] = (), placeholders: tup
                 {_digits("ssn")} AS ssn, regexp_extract(upper(ssn), '^[X*#\\s-]*([0-9]{{4}})$', 1) AS shown,
                 {_digits("ssn_last4")} AS ssn_last4, line, {_street_number("street_number")} AS street_number,
                 {_unit_only("upper(unit)")} AS unit, {letters("city")} AS city, {letters("state")} AS state,
-                {_zip("zip")} AS zip, {_phone("phone")} AS phone, lower(email) AS email,
+                {_zip("zip")} AS zip, {_phone("phone")} AS phone, regexp_replace(lower(email), '\\s', '', 'g') AS email,
                 {_alphanumeric("member_id")} AS member_id
             FROM apart""",
         "ended": f"""
@@ -145,8 +143,10 @@ def letters(value: str) -> str:
         folded = f"replace({folded}, {quote(letter)}, {quote(two)})"
     joined = f"regexp_replace({folded}, '[0-9''’ʼ`´.]+', '', 'g')"
     parted = f"nullif(trim(regexp_replace({joined}, '[^A-Z]+', ' ', 'g')), '')"
-    # Most values are plain letters, and one look is cheaper than eight replacements.
-    return f"CASE WHEN regexp_full_match({value}, '[A-Z]+( [A-Z]+)*') THEN {value} ELSE {parted} END"
+    bare = f"nullif(translate(upper({value}), '0123456789', ''), '')"
+    # One look is cheaper than eight replacements, and most values are plain words: SMITH, or a simulator's Smith929.
+    return f"""CASE WHEN regexp_full_match({value}, '[A-Z]+( [A-Z]+)*') THEN {value}
+        WHEN regexp_full_match({value}, '[A-Za-z0-9]+') THEN {bare} ELSE {parted} END"""
 
 
 def plain(value: str) -> str:
@@ -162,7 +162,7 @@ def _raw(name: str) -> str:
 
 
 def _given(name: str, unknown: Iterable[str]) -> str:
-    value = f"trim({name}, {BLANKS})"
+    value = f"trim({name})"
     none = ", ".join(map(quote, sorted(unknown)))
     return f"CASE WHEN length({value}) BETWEEN 1 AND {MAX_LENGTH} AND upper({value}) NOT IN ({none}) THEN {value} END"
 
