@@ -17,6 +17,7 @@ from resolver.judges import Evidence, Judge
 from resolver.settings import Settings
 from resolver.stage import Facts, StageContext
 
+POPULATION = "clinical_population.parquet"
 CHUNK = 1_000_000  # pairs handed to a judge at once, so that its memory stays bounded
 
 
@@ -38,6 +39,7 @@ def run(context: StageContext) -> Facts:
         context.inputs["records"],
         context.inputs["events"],
         context.inputs["learned.json"],
+        context.outputs[POPULATION],
         context.scratch,
         context.progress,
     )
@@ -45,6 +47,10 @@ def run(context: StageContext) -> Facts:
     for name in context.settings.adjudicate.judges:
         judge = judges.find(name)(evidence)
         facts[name] = _ask(con, judge, context)
+    if not context.outputs[POPULATION].exists():  # no judge read histories
+        from resolver.judges.features.population import Population
+
+        Population.empty().save(context.outputs[POPULATION])
     context.write(
         con,
         f"{tables.VERDICTS.select('verdicts')} ORDER BY left_rid, right_rid, judge",

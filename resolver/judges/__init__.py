@@ -27,8 +27,10 @@ class Evidence:
     records: Path
     events: Path
     learned: Path  # what the learn stage wrote
+    population: Path  # where the clinical judge leaves how common codes are and how measurements move
     scratch: Path
     progress: Progress
+    only: tuple[int, ...] | None = None  # to explain a few pairs: read these records alone, and `population` as it is
 
 
 class Judge(Protocol):

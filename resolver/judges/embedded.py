@@ -2,11 +2,13 @@
 
 `demographic` reads what Splink's levels throw away and takes its place. `clinical` reads the two histories together
 with the demographics and takes the place of both: what it adds to the demographic log-odds is what the histories say.
-Both say nothing where nothing was learned, `clinical` also where a side has no history.
+Both say nothing where nothing was learned, `clinical` also where a side has no history. Both can take a verdict apart,
+feature by feature, and do so from a few records alone where the evidence says which.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -15,11 +17,22 @@ from numpy.typing import NDArray
 
 from resolver import database
 from resolver.judges import Evidence
-from resolver.judges.features import clinical, demographic
-from resolver.judges.learned import Learned, Model, pair_folds, record_folds
+from resolver.judges.features import Feature, clinical, demographic
+from resolver.judges.features.population import Population
+from resolver.judges.learned import Folds, Learned, Model, pair_folds, record_folds
+from resolver.judges.trees import Floats
 
 # Outside of these log-odds of the demographics no history has been seen to change the answer.
 CLINICAL_BOUNDS = (-9.0, 14.0)
+
+
+@dataclass(frozen=True)
+class TakenApart:
+    """Verdicts feature by feature: a row per pair, a column per feature."""
+
+    features: tuple[Feature, ...]
+    values: NDArray[np.float32]
+    log_odds: Floats  # what each feature adds; one more column, the last, for what was there before any
 
 
 class _Embedded:
@@ -31,20 +44,56 @@ class _Embedded:
         run = evidence.settings.run
         self.threads = run.threads
         self.con = database.connect(memory_gib=run.memory_gib, threads=run.threads, spill=evidence.scratch)
-        self.features = demographic.DemographicFeatures(self.con, evidence.records)
-        self.folds = record_folds(self.con, evidence.records, self.learned.folds)
+        self.features = demographic.DemographicFeatures(self.con, evidence.records, evidence.only)
+        self.folds = record_folds(self.con, evidence.records, self.learned.folds, evidence.only)
+
+    @property
+    def model(self) -> Model | None:
+        return self.learned.demographic
+
+    @property
+    def read(self) -> tuple[Feature, ...]:
+        """What the columns of the table say."""
+        return demographic.FEATURES
 
     def table(self, pairs: pl.DataFrame) -> NDArray[np.float32]:
         return self.features.of(pairs).select(self.features.names).to_numpy(order="c")
 
-    def verdicts(self, model: Model, pairs: pl.DataFrame) -> pl.DataFrame:
-        left, right = (pairs[side].to_numpy().astype(np.int64) for side in ("left_rid", "right_rid"))
-        folds = pair_folds(self.folds, left, right, self.learned.folds)
-        logit = model.predict(self.table(pairs), folds, self.threads)
+    def known(self, pairs: pl.DataFrame) -> pl.Series:
+        """Which pairs it has evidence of."""
+        return pl.repeat(self.model is not None, len(pairs), dtype=pl.Boolean, eager=True)
+
+    def judge(self, pairs: pl.DataFrame) -> pl.DataFrame:
+        known = self.known(pairs)
+        if self.model is None or not known.any():
+            return _nothing(pairs)
+        pairs = pairs.filter(known)
+        logit = self.model.predict(self.table(pairs), self._folds(pairs), self.threads)
         return pairs.select("left_rid", "right_rid").with_columns(logit=pl.Series(logit), status=pl.lit("ok"))
+
+    def take_apart(self, pairs: pl.DataFrame) -> TakenApart:
+        """The verdicts on pairs that it has evidence of."""
+        model = self.model
+        assert model is not None
+        table, folds = self.table(pairs), self._folds(pairs)
+        log_odds = np.empty((len(table), len(self.read) + 1))
+        for fold in np.unique(folds):
+            rows = np.flatnonzero(folds == fold)
+            log_odds[rows] = model.contributions(table[rows], int(fold), self.threads)
+        return TakenApart(self.read, table, log_odds)
 
     def brings(self) -> pl.DataFrame | None:
         return None
+
+    def _folds(self, pairs: pl.DataFrame) -> Folds:
+        left, right = (self._places(pairs[side]) for side in ("left_rid", "right_rid"))
+        return pair_folds(self.folds, left, right, self.learned.folds)
+
+    def _places(self, rids: pl.Series) -> NDArray[np.int64]:
+        """Where records lie in arrays over the records that were read."""
+        numbers = rids.to_numpy().astype(np.int64)
+        only = self.evidence.only
+        return numbers if only is None else np.searchsorted(np.asarray(only), numbers)
 
 
 class DemographicJudge(_Embedded):
@@ -56,11 +105,6 @@ class DemographicJudge(_Embedded):
     def fingerprint(self) -> str:
         return self.learned.fingerprint("demographic")
 
-    def judge(self, pairs: pl.DataFrame) -> pl.DataFrame:
-        if self.learned.demographic is None:
-            return _nothing(pairs)
-        return self.verdicts(self.learned.demographic, pairs)
-
 
 class ClinicalJudge(_Embedded):
     name = "clinical"
@@ -69,21 +113,33 @@ class ClinicalJudge(_Embedded):
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
-        self.histories = clinical.ClinicalFeatures(self.con, evidence.events, len(self.folds))
+        only = evidence.only
+        population = None if only is None else Population.load(evidence.population)
+        self.histories = clinical.ClinicalFeatures(self.con, evidence.events, len(self.folds), population, only)
+        if only is None:
+            self.histories.population.save(evidence.population)
 
     @property
     def fingerprint(self) -> str:
         return self.learned.fingerprint("joint")
 
+    @property
+    def model(self) -> Model | None:
+        return self.learned.joint
+
+    @property
+    def read(self) -> tuple[Feature, ...]:
+        return (*demographic.FEATURES, *clinical.FEATURES)
+
     def table(self, pairs: pl.DataFrame) -> NDArray[np.float32]:
-        own = self.histories.of(pairs).select(self.histories.names).to_numpy(order="c")
+        own = self.histories.of(self._numbered(pairs)).select(self.histories.names).to_numpy(order="c")
         return np.hstack([super().table(pairs), own])
 
-    def judge(self, pairs: pl.DataFrame) -> pl.DataFrame:
-        if self.learned.joint is None:
-            return _nothing(pairs)
-        known = self.histories.known(pairs)
-        return self.verdicts(self.learned.joint, pairs.filter(known)) if known.any() else _nothing(pairs)
+    def known(self, pairs: pl.DataFrame) -> pl.Series:
+        return super().known(pairs) & self.histories.known(self._numbered(pairs))
+
+    def _numbered(self, pairs: pl.DataFrame) -> pl.DataFrame:
+        return pairs.with_columns(pl.Series(side, self._places(pairs[side])) for side in ("left_rid", "right_rid"))
 
 
 def _nothing(pairs: pl.DataFrame) -> pl.DataFrame:

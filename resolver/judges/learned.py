@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,11 +90,15 @@ class Learned:
             ) from error
 
 
-def record_folds(con: duckdb.DuckDBPyConnection, records: Path, folds: int) -> Folds:
-    """A fold per record that stays the same from run to run, since it hangs on the record's id alone."""
+def record_folds(con: duckdb.DuckDBPyConnection, records: Path, folds: int, only: Sequence[int] | None = None) -> Folds:
+    """A fold per record that stays the same from run to run, since it hangs on the record's id alone.
+
+    In the order of rid; `only`: of these records alone.
+    """
+    which = "" if only is None else f"WHERE rid IN ({', '.join(map(str, only)) or 'NULL'})"
     rows = con.sql(
         f"SELECT CAST(md5_number_lower(record_id) % {folds} AS INTEGER) AS fold FROM read_parquet({quote(records)})"
-        " ORDER BY rid"
+        f" {which} ORDER BY rid"
     ).fetchnumpy()
     return np.asarray(rows["fold"], dtype=np.int64)
 

@@ -282,7 +282,9 @@ def test_the_human_judge_passes_verdicts_on(site: Any) -> None:
         corrections.unlink(change, "b:2", "b:1")
     site.prepare([["0:1"], ["a:1"], ["b:1", "b:2"], ["c:1"]])
     run = site.folder / "run"
-    judge = HumanJudge(Evidence(site.settings(), run / "records.parquet", run / "none", run / "none", run, Progress()))
+    judge = HumanJudge(
+        Evidence(site.settings(), run / "records.parquet", run / "none", run / "none", run / "none", run, Progress())
+    )
     pairs = pl.DataFrame({"left_rid": [0, 1, 1, 2], "right_rid": [1, 2, 4, 3], "logit": [0.0] * 4})
 
     assert judge.fingerprint == mpi.verdicts_digest(site.index)
@@ -293,7 +295,9 @@ def test_the_human_judge_says_nothing_without_an_index(site: Any) -> None:
     """Before the first run nobody has said anything."""
     site.prepare([["a:1"], ["b:1"]])
     run = site.folder / "run"
-    judge = HumanJudge(Evidence(site.settings(), run / "records.parquet", run / "n", run / "n", run, Progress()))
+    judge = HumanJudge(
+        Evidence(site.settings(), run / "records.parquet", run / "n", run / "n", run / "n", run, Progress())
+    )
     pairs = pl.DataFrame({"left_rid": [0], "right_rid": [1], "logit": [0.0]})
 
     assert judge.judge(pairs).is_empty()

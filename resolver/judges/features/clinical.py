@@ -6,34 +6,26 @@ clock would give persons away; weekdays are not looked at for the same reason.
 Codes: what is shared counts by how rare it is; what one side has and the other lacks counts by how often it comes back
 in one history; what happens once in a life and stands in both on different days speaks against.
 Measurements: the nearest two values in time are compared with how far one person's values move in such a time, and with
-how far two persons' values lie apart. Both are estimated from the data at hand, without labels.
+how far two persons' values lie apart. How rare codes are and how values move is in population.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from scipy import sparse
 
-from resolver.database import quote
 from resolver.judges.features import Feature
+from resolver.judges.features.population import CODED, Drift, Floats, Ints, Population, read, series
 
-CODED = ("condition", "medication", "allergy", "procedure", "immunization", "device")
-LASTING_DAYS = 180  # a code seen again after this long comes back
 ONCE_SHARE = 0.05  # a code that fewer of its carriers than this have on two days happens once
 ONCE_CARRIERS = 20  # and that is only known of codes with so many carriers
-MEASUREMENTS = 24  # kinds of measurement that are compared, the steadiest first
-GAPS = np.array([30, 90, 365, 3 * 365, 10 * 365])  # days; values drift apart with time
-LEVELS = 8  # a child's height drifts otherwise than an adult's
 CLIP = 5.0  # log-odds that one kind of measurement may give or take
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 FEATURES: tuple[Feature, ...] = (
     *(
@@ -70,9 +62,18 @@ class ClinicalFeatures:
 
     names = tuple(feature.name for feature in FEATURES)
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, events: Path, records: int) -> None:
+    def __init__(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        events: Path,
+        records: int,
+        population: Population | None = None,
+        only: Sequence[int] | None = None,
+    ) -> None:
+        """`population`: measured if not given. `only`: these records alone, numbered from 0 in this order."""
         self.records = records
-        con.execute(f"CREATE OR REPLACE TEMP VIEW history AS FROM read_parquet({quote(events)})")
+        read(con, events, only)
+        self.population = population or Population.measure(con)
         self._codes(con)
         self._visits(con)
         self._measurements(con)
@@ -99,27 +100,18 @@ class ClinicalFeatures:
     # Codes
 
     def _codes(self, con: duckdb.DuckDBPyConnection) -> None:
-        kinds = ", ".join(quote(kind) for kind in CODED)
+        con.register("code_facts", self.population.codes)
         table = con.sql(
-            f"""
-            WITH seen AS (
-                SELECT rid, kind, system, code, date_diff('day', DATE '1900-01-01', start) AS day
-                FROM history WHERE kind IN ({kinds}) AND code IS NOT NULL),
-            carried AS (
-                SELECT rid, kind, system, code, min(day) AS first, max(day) AS last, count(DISTINCT day) AS days
-                FROM seen GROUP BY ALL),
-            counted AS (
-                SELECT kind, system, code, count(*) AS carriers,
-                    avg(CAST(last - first >= {LASTING_DAYS} AS INTEGER)) AS comes_back,
-                    avg(CAST(days > 1 AS INTEGER)) AS repeated
-                FROM carried GROUP BY ALL),
-            coded AS (SELECT *, row_number() OVER (ORDER BY kind, system, code) - 1 AS code_number FROM counted)
+            """
+            WITH numbered AS (SELECT *, row_number() OVER (ORDER BY kind, system, code) - 1 AS code_number
+                FROM code_facts)
             SELECT rid, kind, code_number, first, last, carriers, comes_back, repeated
-            FROM carried JOIN coded USING (kind, system, code) ORDER BY rid, code_number"""
+            FROM carried JOIN numbered USING (kind, system, code) ORDER BY rid, code_number"""
         ).fetchnumpy()
+        con.unregister("code_facts")
         rid, column = table["rid"].astype(np.int64), table["code_number"].astype(np.int64)
         width = int(column.max()) + 1 if len(column) else 1
-        histories = max(len(np.unique(rid)), 1)
+        histories = max(self.population.histories, 1)
 
         def matrix(values: Any, keep: Any = slice(None)) -> sparse.csr_array:
             shape = (self.records, width)
@@ -167,7 +159,7 @@ class ClinicalFeatures:
         once = self.once[left].multiply(both)
         for one in (both, first_left, first_right, last_left, last_right, weight):
             one.sort_indices()
-        pattern = both.indptr
+        row = np.repeat(np.arange(len(left)), np.diff(both.indptr))
         apart = np.abs(first_left.data - first_right.data)
         later = np.maximum(first_left.data, first_right.data)
         earlier_end = np.minimum(last_left.data, last_right.data)
@@ -175,8 +167,7 @@ class ClinicalFeatures:
         twice.data = (apart > 30).astype(float)
 
         def add_up(values: Floats) -> Floats:
-            summed = np.concatenate([[0.0], np.cumsum(values)])
-            result: Floats = summed[pattern[1:]] - summed[pattern[:-1]]
+            result: Floats = np.bincount(row, values, minlength=len(left)).astype(float)
             return result
 
         nothing = (self.back_totals[left] == 0) | (self.back_totals[right] == 0)
@@ -225,39 +216,15 @@ class ClinicalFeatures:
     # Measurements
 
     def _measurements(self, con: duckdb.DuckDBPyConnection) -> None:
-        con.execute(
-            """
-            CREATE OR REPLACE TEMP TABLE yearly AS
-            SELECT code || ' ' || coalesce(unit, '') AS what, rid,
-                arg_max(date_diff('day', DATE '1900-01-01', start), start) AS day,
-                arg_max(value, (start, value)) AS value
-            FROM history WHERE kind = 'measurement' AND isfinite(value) AND start IS NOT NULL
-            GROUP BY code, unit, rid, year(start)"""
-        )
-        # Steady kinds tell persons apart: how much of the spread of values lies between persons.
-        steady = con.sql(
-            f"""
-            WITH spread AS (SELECT what, rid, var_pop(value) AS within, avg(value) AS mean, count(*) AS n
-                FROM yearly GROUP BY ALL)
-            SELECT what,
-                1 - avg(within) FILTER (n > 1) / nullif(var_pop(mean) + avg(within) FILTER (n > 1), 0) AS steady
-            FROM spread GROUP BY what HAVING count(*) FILTER (n > 1) >= 30 AND steady > 0.3
-            ORDER BY steady * sqrt(count(*)) DESC, what LIMIT {MEASUREMENTS}"""
-        ).fetchall()
-        self.series = []
-        for what, _ in steady:
-            table = con.execute(
-                "SELECT rid, day, value FROM yearly WHERE what = ? ORDER BY rid, day", [what]
-            ).fetchnumpy()
-            self.series.append(_Series(table["rid"].astype(np.int64), table["day"].astype(np.int64), table["value"]))
+        self.series = [_Series(drift, *series(con, drift.what)) for drift in self.population.drifts]
 
     def _measured(self, left: Ints, right: Ints) -> dict[str, Floats]:
         size = len(left)
         total, worst, best = np.zeros(size), np.full(size, np.inf), np.full(size, -np.inf)
         kinds, gap = np.zeros(size), np.full(size, np.nan)
         steadiest = np.full(size, np.nan)
-        for series in self.series:
-            which, days, odds = series.compare(left, right)
+        for kind in self.series:
+            which, days, odds = kind.compare(left, right)
             total[which] += odds
             worst[which] = np.minimum(worst[which], odds)
             best[which] = np.maximum(best[which], odds)
@@ -278,36 +245,14 @@ class ClinicalFeatures:
 class _Series:
     """One kind of measurement: all records' values in time, and how values of one person and of two persons differ."""
 
-    def __init__(self, rid: Ints, day: Ints, value: Floats) -> None:
-        self.rid, self.day, self.value = rid, day, value
+    def __init__(self, drift: Drift, rid: Ints, day: Ints, value: Floats) -> None:
+        self.drift, self.day, self.value = drift, day, value
         self.key = rid * 200_000 + day
         unique, first, count = np.unique(rid, return_index=True, return_counts=True)
-        size = int(rid.max()) + 1
+        size = int(rid.max()) + 1 if len(rid) else 1
         self.first = np.zeros(size, dtype=np.int64)
         self.count = np.zeros(size, dtype=np.int64)
         self.first[unique], self.count[unique] = first, count
-        self.cuts = np.unique(np.quantile(value, np.linspace(0, 1, LEVELS + 1)[1:-1]))
-        self.mean, self.spread = float(value.mean()), float(value.std()) + 1e-9
-
-        # Every two values of one person up to four steps apart, by time between them and by level.
-        moves = [
-            (day[step:][same] - day[:-step][same], value[:-step][same], (value[step:] - value[:-step])[same])
-            for step in (1, 2, 3, 4)
-            for same in [rid[step:] == rid[:-step]]
-        ]
-        gaps, levels, changes = (np.concatenate(parts) for parts in zip(*moves, strict=True))
-        cell = self._cell(gaps, levels)
-        cells = (len(GAPS) + 1) * LEVELS
-        n = np.bincount(cell, minlength=cells)
-        # Ten imagined changes of a typical size keep thin cells from being too sure.
-        typical = float(np.mean(changes**2)) + 1e-9
-        self.drift = np.bincount(cell, changes, minlength=cells) / (n + 10)
-        variance = (np.bincount(cell, changes**2, minlength=cells) + 10 * typical) / (n + 10) - self.drift**2
-        # Instruments differ between places more than within one: never surer than a fiftieth of the spread.
-        self.noise = np.sqrt(np.maximum(variance, 0) + (self.spread / 50) ** 2)
-
-    def _cell(self, gap: Ints, level: Floats) -> Ints:
-        return np.searchsorted(GAPS, np.abs(gap)) * LEVELS + np.searchsorted(self.cuts, level)
 
     def compare(self, left: Ints, right: Ints) -> tuple[Ints, Ints, Floats]:
         """Which pairs have it on both sides, days between the nearest two values, log-odds of these two."""
@@ -332,9 +277,10 @@ class _Series:
         mine, theirs, gap = mine[order], theirs[order], gap[order]
         swap = self.day[theirs] < self.day[mine]
         early, late = np.where(swap, theirs, mine), np.where(swap, mine, theirs)
-        cell = self._cell(gap, self.value[early])
+        drift = self.drift
+        cell = drift.cell(gap, self.value[early])
         change = self.value[late] - self.value[early]
-        noise = self.noise[cell]
-        same = -0.5 * ((change - self.drift[cell]) / noise) ** 2 - np.log(noise)
-        two = -0.5 * ((self.value[late] - self.mean) / self.spread) ** 2 - np.log(self.spread)
+        noise = drift.noise[cell]
+        same = -0.5 * ((change - drift.drift[cell]) / noise) ** 2 - np.log(noise)
+        two = -0.5 * ((self.value[late] - drift.mean) / drift.spread) ** 2 - np.log(drift.spread)
         return which, gap, np.clip(same - two, -CLIP, CLIP)

@@ -6,6 +6,7 @@ is counts by how many records carry it, not by its share, so that the numbers me
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +35,10 @@ FIELDS = (
     "email",
     "member_id",
 )
-COUNTED = ("first_name", "last_name", "birth_date", "street", "city", "zip")
+COUNTED = (
+    *("first_name", "last_name", "birth_date", "ssn", "street", "city", "zip"),
+    *("phone", "email", "member_id"),
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,16 @@ def _edit(left: str, right: str) -> str:
 def _share(left: str, right: str) -> str:
     """Edit distance as a share of the longer value."""
     return f"{_edit(left, right)} / greatest(length({left}), length({right}))"
+
+
+def _words(*fields: str) -> str:
+    """The words of one or more names, two letters or longer."""
+    joined = ", ".join(fields)
+    return f"list_filter(string_split(concat_ws(' ', {joined}), ' '), lambda word: length(word) > 1)"
+
+
+def _whole(side: str) -> str:
+    return f"nullif(concat_ws(' ', {side}.first_name, {side}.last_name), '')"
 
 
 def _common(field: str) -> str:
@@ -92,6 +106,25 @@ COMPUTED: tuple[_Computed, ...] = (
         f" {_edit('l.maiden_name', 'r.last_name')}, {_edit('l.maiden_name', 'r.maiden_name')}, 8)",
         "edits between the nearest of last and maiden names",
         -1,
+    ),
+    _Computed(
+        "family_name_shared_word",
+        f"len(list_intersect({_words('l.last_name', 'l.maiden_name')}, {_words('r.last_name', 'r.maiden_name')})) > 0",
+        "a word of the last or maiden names is the same",
+        1,
+    ),
+    _Computed(
+        "given_name_share",
+        f"least({_share('l.first_name', 'r.first_name')}, {_share('l.first_name', 'r.middle_name')},"
+        f" {_share('l.middle_name', 'r.first_name')})",
+        "share that differs of the nearest of first and middle names",
+        -1,
+    ),
+    _Computed(
+        "whole_name_letters",
+        f"jaccard({_whole('l')}, {_whole('r')})",
+        "share of letters that both whole names have",
+        1,
     ),
     _Computed(
         "swapped_name_share",
@@ -138,6 +171,7 @@ COMPUTED: tuple[_Computed, ...] = (
     _Computed("birth_date_common", _common("birth_date"), "how common the shared birth date is", -1),
     _Computed("sex_same", "l.sex = r.sex", "same sex", 1),
     _Computed("ssn_edits", _edit("l.ssn", "r.ssn"), "digits of the SSN that differ", -1),
+    _Computed("ssn_common", _common("ssn"), "how many records share the SSN", -1),
     _Computed("ssn_last4_edits", _edit("l.ssn_last4", "r.ssn_last4"), "digits of its last four that differ", -1),
     _Computed("street_share", _share("l.street", "r.street"), "share of the street line that differs", -1),
     _Computed("street_winkler", "jaro_winkler_similarity(l.street, r.street)", "similarity of street lines", 1),
@@ -149,10 +183,13 @@ COMPUTED: tuple[_Computed, ...] = (
     _Computed("zip_edits", _edit("l.zip", "r.zip"), "digits of the ZIP that differ", -1),
     _Computed("zip_common", _common("zip"), "how common the shared ZIP is", -1),
     _Computed("phone_edits", _edit("l.phone", "r.phone"), "digits of the phone that differ", -1),
+    _Computed("phone_common", _common("phone"), "how many records share the phone", -1),
     _Computed("email_share", _share("l.email", "r.email"), "share of the e-mail that differs", -1),
+    _Computed("email_common", _common("email"), "how many records share the e-mail", -1),
     _Computed(
         "member_id_edits", _edit("l.member_id", "r.member_id"), "characters of the member number that differ", -1
     ),
+    _Computed("member_id_common", _common("member_id"), "how many records share the member number", -1),
 )
 
 
@@ -164,12 +201,29 @@ class DemographicFeatures:
 
     names = tuple(feature.name for feature in COMPUTED)
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, records: Path) -> None:
+    def __init__(self, con: duckdb.DuckDBPyConnection, records: Path, only: Sequence[int] | None = None) -> None:
+        """`only`: hold these records alone; how common their values are is still counted among all."""
         self.con = con
-        counts = ", ".join(f"count({field}) OVER (PARTITION BY {field}) AS n_{field}" for field in COUNTED)
+        everyone = f"read_parquet({quote(records)})"
+        columns = ", ".join(FIELDS)
+        if only is None:
+            counts = ", ".join(f"count({field}) OVER (PARTITION BY {field}) AS n_{field}" for field in COUNTED)
+            con.execute(
+                f"CREATE OR REPLACE TABLE person_fields AS SELECT rid, {columns}, {counts} FROM {everyone} ORDER BY rid"
+            )
+            return
+        wanted = ", ".join(map(str, only)) or "NULL"
         con.execute(
-            f"CREATE OR REPLACE TABLE person_fields AS SELECT rid, {', '.join(FIELDS)}, {counts}"
-            f" FROM read_parquet({quote(records)}) ORDER BY rid"
+            f"CREATE OR REPLACE TEMP TABLE few AS SELECT rid, {columns} FROM {everyone} WHERE rid IN ({wanted})"
+        )
+        joins = " ".join(
+            f"LEFT JOIN (SELECT {field}, count(*) AS n_{field} FROM {everyone}"
+            f" WHERE {field} IN (SELECT {field} FROM few) GROUP BY {field}) USING ({field})"
+            for field in COUNTED
+        )
+        counts = ", ".join(f"coalesce(n_{field}, 0) AS n_{field}" for field in COUNTED)
+        con.execute(
+            f"CREATE OR REPLACE TABLE person_fields AS SELECT rid, {columns}, {counts} FROM few {joins} ORDER BY rid"
         )
 
     def of(self, pairs: pl.DataFrame) -> pl.DataFrame:
