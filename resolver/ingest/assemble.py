@@ -16,7 +16,7 @@ from resolver import tables
 from resolver.database import quote
 from resolver.errors import InputError
 from resolver.ingest import normalise, raw
-from resolver.ingest.opening import REJECTED_DDL, literal
+from resolver.ingest.opening import REJECTED_DDL, literal, machine_is_full
 from resolver.stage import StageContext
 from resolver.tables import EVENTS, PERSON_FIELDS, RECORDS, REJECTED, SLICES
 
@@ -211,9 +211,9 @@ class Assembly:
     def _insert(self, table: str, query: str, files: Sequence[File]) -> None:
         try:
             self.con.execute(f"INSERT INTO {table} {query}")
-        except (duckdb.IOException, duckdb.OutOfMemoryException):
-            raise
         except duckdb.Error as error:
+            if machine_is_full(error):
+                raise
             # What the database says may quote a value.
             raise InputError(_which(self.con, files), do="Write it again.") from error
         numbers = [file.number for file in files]

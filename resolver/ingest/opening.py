@@ -135,9 +135,9 @@ class Opener:
         copy = self.scratch / f"read-{self.copies}.parquet"
         try:
             self.con.execute(f"COPY ({query}) TO {database.quote(copy)} (FORMAT parquet)")
-        except (duckdb.IOException, duckdb.OutOfMemoryException):
-            raise
         except duckdb.Error as error:
+            if machine_is_full(error):
+                raise
             # What the database says may quote a value.
             raise InputError(f"{path} can't be read.", do="Check its delimiter, quotes and encoding.") from error
         return copy
@@ -200,6 +200,11 @@ class Opener:
         ).fetchall()
         self.con.execute("DROP TABLE reject_errors; DROP TABLE reject_scans")
         return int(count[0][0])
+
+
+def machine_is_full(error: duckdb.Error) -> bool:
+    """Whether memory or disk ran out, of which the command line tells; all else is the file's fault."""
+    return isinstance(error, duckdb.OutOfMemoryException) or "No space left" in str(error)
 
 
 def literal(path: Path | str) -> str:
