@@ -191,4 +191,3 @@ def again(finished: Path, tmp_path: Path) -> Path:
     """A copy of the finished folder to spoil; its config."""
     shutil.copytree(finished, tmp_path / "again")
     return tmp_path / "again" / "resolver.yaml"
-

@@ -1,6 +1,6 @@
 """Runs a config, killed with SIGKILL at every moment that matters, and started again after each.
 
-A program of its own, for test_kills.py: it imports everything once and forks for each start, before any thread is there.
+A program of its own, for test_kills.py: it imports everything once and forks for each start, before any thread runs.
 Writes one line of JSON per start: the point, how the start ended, and what the manifest says then.
 
     python kill_points.py CONFIG
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import json
 import os
 import signal
@@ -23,6 +24,7 @@ from resolver.mpi import identities, snapshot
 from resolver.progress import Progress, Step
 from resolver.stage import Facts, Stage, StageContext
 
+IMPORTED_LATE = ("jinja2", "lightgbm", "polars", "resolver.link.linking", "splink")
 IN_ALL = ("in its middle", "before its last rename", "before the manifest")
 IN_PUBLISH = ("its events are written", "its files are kept", "it is committed")
 
@@ -111,6 +113,8 @@ def start(config: Path, point: tuple[str, str] | None) -> int:
 def main(config: Path) -> None:
     folder = runs.RunFolder(settings.load(config).run.dir)
     runs._program()  # once, and the same for all starts
+    for module in IMPORTED_LATE:
+        importlib.import_module(module)
     for point in (*points(), None):
         status = start(config, point)
         killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
