@@ -53,6 +53,9 @@ class RunFolder:
             raise RunError(
                 f"The run folder {self.path} can't be written: {error.strerror}.", do="Set run.dir to another folder."
             ) from error
+
+    def clear(self) -> None:
+        """Remove what a killed run left half done. Only for the holder of the lock: another run may be writing it."""
         for leftover in self.path.glob(".*.tmp"):
             leftover.unlink()
         shutil.rmtree(self.scratch, ignore_errors=True)
@@ -103,6 +106,7 @@ def execute(
     folder = RunFolder(settings.run.dir)
     folder.open()
     with files.lock(folder.path / ".lock", f"The run folder {folder.path}"):
+        folder.clear()
         found = base(settings, progress)
         try:
             return _all(stages, settings, folder, progress, restart_from, only, found)
