@@ -74,8 +74,7 @@ class RunFolder:
             found = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return empty
-        whole = isinstance(found, dict) and "base" in found and isinstance(found.get("stages"), dict)
-        return found if whole else empty
+        return found if _is_manifest(found) else empty
 
     def start_over(self) -> None:
         """Forget what was done, so that every stage is done again. Files stay until they are replaced."""
@@ -87,6 +86,20 @@ class RunFolder:
         if not path.exists():
             raise RunError(f"{path} is not there yet.", do="Run the config first: resolver run CONFIG")
         return path
+
+
+def _is_manifest(found: Any) -> bool:
+    """Whether it has the shape that this program writes: another one may be of another version, or damaged."""
+    if not (isinstance(found, dict) and "base" in found and isinstance(found.get("stages"), dict)):
+        return False
+    return all(
+        isinstance(entry, dict)
+        and isinstance(entry.get("fingerprint"), str)
+        and isinstance(entry.get("facts"), dict)
+        and isinstance(entry.get("outputs"), dict)
+        and all(isinstance(one, dict) and {"bytes", "sha256"} <= one.keys() for one in entry["outputs"].values())
+        for entry in found["stages"].values()
+    )
 
 
 def execute(
