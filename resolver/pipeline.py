@@ -75,7 +75,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "cluster",
         "make persons of pairs",
-        reads=("records", "decisions"),
+        reads=("records", "pairs", "decisions"),
         writes=("clusters", "cuts"),
         sections=("cluster",),
         run=cluster.run,

@@ -1,6 +1,8 @@
 """The cluster stage: scored pairs in, persons out. solve.py holds the method; this file reads and writes.
 
-Only pairs inside components of likely pairs are held in memory; all others can't change the result.
+Only pairs inside components of likely pairs are held in memory; all others can't change the result. Copies beyond the
+tenth of one registration follow the copy that they are most like: link pairs them with the first ten alone, and that
+no other pair of them was scored says nothing against them.
 """
 
 from __future__ import annotations
@@ -32,7 +34,14 @@ def run(context: StageContext) -> Facts:
         records = quote(context.inputs["records"])
         ((count,),) = con.execute(f"SELECT count(*) FROM read_parquet({records})").fetchall()
         source = _sources(con, records)
-        pairs = f"read_parquet({quote(context.inputs['decisions'])})"
+        decisions = f"read_parquet({quote(context.inputs['decisions'])})"
+        copies = _copies(con, decisions, f"read_parquet({quote(context.inputs['pairs'])})")
+        if copies:
+            con.execute(
+                f"CREATE TEMP VIEW others AS FROM {decisions}"
+                " ANTI JOIN copies l ON l.rid = left_rid ANTI JOIN copies r ON r.rid = right_rid"
+            )
+        pairs = "others" if copies else decisions
         with context.progress.step("cluster: read pairs", unit="pairs") as step:
             cost = _same_source(con, pairs, source, settings.same_source, step)
             kept = _pairs_inside(con, pairs, source, cost, count, step)
@@ -49,7 +58,13 @@ def run(context: StageContext) -> Facts:
                 apart=kept["human"] <= -BINDING,
             )
             step.advance(count)
-        con.register("labels", pa.table({"rid": np.arange(count, dtype=np.int32), "cluster": result.labels}))
+        labels = result.labels
+        if copies:
+            found = con.execute("SELECT rid, first, logit FROM copies ORDER BY rid").fetchnumpy()
+            follows = found["logit"] + cost * (source[found["rid"]] == source[found["first"]]) > 0
+            labels = labels.copy()
+            labels[found["rid"][follows]] = labels[found["first"][follows]]
+        con.register("labels", pa.table({"rid": np.arange(count, dtype=np.int32), "cluster": labels}))
         context.write(con, "SELECT rid, cluster FROM labels ORDER BY rid", "clusters")
         con.register(
             "cut",
@@ -72,10 +87,11 @@ def run(context: StageContext) -> Facts:
             f"{len(result.conflicts)} answers of persons contradict others: the records are kept together. "
             "Look at them with: resolver mpi history"
         )
-    sizes = np.unique(np.bincount(result.labels, minlength=1)[np.unique(result.labels)], return_counts=True)
+    sizes = np.unique(np.bincount(labels, minlength=1)[np.unique(labels)], return_counts=True)
     return {
         "records": count,
-        "persons": len(np.unique(result.labels)),
+        "persons": len(np.unique(labels)),
+        "copies": copies,
         "sizes": {str(size): int(number) for size, number in zip(*sizes, strict=True)},
         "same_source_logit": cost,
         "cuts": reasons,
@@ -83,6 +99,24 @@ def run(context: StageContext) -> Facts:
         "largest_component": result.largest_component,
         "total_logit": round(result.total, 3),
     }
+
+
+def _copies(con: duckdb.DuckDBPyConnection, decisions: str, pairs: str) -> int:
+    """`copies` (rid, first, logit): copies beyond the tenth, and of the ten the one each is most like; their number.
+
+    Link proposes them by rule 0, the later record on the right. A copy that a person spoke of is like any other record.
+    """
+    con.execute(
+        f"""
+        CREATE TEMP TABLE copies AS
+        SELECT d.right_rid AS rid, arg_max(d.left_rid, (d.logit, -d.left_rid)) AS first, max(d.logit) AS logit
+        FROM {decisions} d SEMI JOIN (FROM {pairs} WHERE rule = 0) USING (left_rid, right_rid)
+        ANTI JOIN (SELECT unnest([left_rid, right_rid]) AS rid FROM {decisions} WHERE human IS NOT NULL) AS spoken
+            ON spoken.rid = d.right_rid
+        GROUP BY d.right_rid"""
+    )
+    ((count,),) = con.execute("SELECT count(*) FROM copies").fetchall()
+    return int(count)
 
 
 def _sources(con: duckdb.DuckDBPyConnection, records: str) -> npt.NDArray[np.int64]:

@@ -16,8 +16,16 @@ from resolver.stage import Facts, StageContext
 Pair = tuple[int, int, float, float | None]
 
 
-def run(folder: Path, sources: list[str], pairs: list[Pair], **section: Any) -> Facts:
-    """Run the stage over records with these sources and pairs of (left, right, logit, human)."""
+def run(
+    folder: Path,
+    sources: list[str],
+    pairs: list[Pair],
+    copies: frozenset[tuple[int, int]] = frozenset(),
+    **section: Any,
+) -> Facts:
+    """Run the stage over records with these sources and pairs of (left, right, logit, human).
+
+    `copies` are the pairs that link proposed as copies of one registration."""
     settings = parse(
         {
             "run": {"dir": str(folder), "memory_gib": 1.0, "threads": 1},
@@ -32,15 +40,17 @@ def run(folder: Path, sources: list[str], pairs: list[Pair], **section: Any) -> 
         for rid, source in enumerate(sources):
             con.execute("INSERT INTO records (rid, source) VALUES (?, ?)", [rid, source])
         con.execute(f"CREATE TABLE decisions ({tables.DECISIONS.ddl})")
+        con.execute(f"CREATE TABLE pairs ({tables.PAIRS.ddl})")
         for left, right, logit, human in pairs:
+            con.execute("INSERT INTO pairs VALUES (?, ?, ?, 0)", [left, right, int((left, right) not in copies)])
             con.execute(
                 "INSERT INTO decisions (left_rid, right_rid, logit, human) VALUES (?, ?, ?, ?)",
                 [left, right, logit, human],
             )
-        for name in ("records", "decisions"):
+        for name in ("records", "pairs", "decisions"):
             con.execute(f"COPY {name} TO '{folder / name}.parquet'")
     outputs = {name: folder / f"{name}.parquet" for name in ("clusters", "cuts")}
-    inputs = {name: folder / f"{name}.parquet" for name in ("records", "decisions")}
+    inputs = {name: folder / f"{name}.parquet" for name in ("records", "pairs", "decisions")}
     facts = cluster.run(StageContext(settings, inputs, outputs, folder, Progress()))
     for name, path in outputs.items():
         tables.check(path, tables.TABLES[name])
@@ -70,6 +80,28 @@ def test_what_a_person_said_holds(tmp_path: Path) -> None:
 
     assert read(tmp_path, "clusters") == [(0, 0), (1, 1), (2, 2), (3, 2), (4, 2)]
     assert facts["human_conflicts"] == 1
+
+
+def test_copies_of_one_registration_are_one_person(tmp_path: Path) -> None:
+    """Copies paired with the first ten alone go with them, however many; another record of theirs stays with them."""
+    first, late = range(10), range(10, 400)
+    among = [(a, b, 9.0, None) for a in first for b in first if a < b]
+    copies: list[Pair] = [(a, b, 9.0, None) for b in late for a in first]
+    other: list[Pair] = [(a, 400, 7.0, None) for a in first]
+    pairs = [(left, right) for left, right, *_ in copies]
+    facts = run(tmp_path, ["a"] * 400 + ["b"], sorted(among + copies + other), frozenset(pairs), same_source=-1)
+
+    assert (facts["persons"], facts["copies"]) == (1, 390)
+
+
+def test_a_copy_that_a_person_parted_stays_apart(tmp_path: Path) -> None:
+    """What a person said of a copy holds as for any record; copies that nothing speaks for stay alone."""
+    first, late = range(10), (10, 11)
+    pairs: list[Pair] = [(a, b, 9.0, None) for a in first for b in first if a < b]
+    pairs += [(a, 10, -91.0, -100.0) for a in first] + [(a, 11, 0.5, None) for a in first]
+    run(tmp_path, ["a"] * 12, sorted(pairs), frozenset((a, b) for a in first for b in late), same_source=-1)
+
+    assert [cluster for _, cluster in read(tmp_path, "clusters")] == [0] * 10 + [10, 11]
 
 
 @pytest.mark.parametrize(("cost", "persons"), [(0, 1), (-5, 2)])
