@@ -64,7 +64,8 @@ def draw(con: duckdb.DuckDBPyConnection, records: Path, events: Path, pairs: Pat
 
 
 def _pairs(con: duckdb.DuckDBPyConnection, records: Path, pairs: Path, most: int) -> pl.DataFrame:
-    con.execute(f"CREATE OR REPLACE TEMP VIEW candidates AS FROM read_parquet({quote(pairs)})")
+    # Rule 0 pairs copies of one registration: thousands of them would drown what the others teach.
+    con.execute(f"CREATE OR REPLACE TEMP VIEW candidates AS FROM read_parquet({quote(pairs)}) WHERE rule > 0")
     ((count,),) = con.execute("SELECT count(*) FROM candidates").fetchall()
     order = "ORDER BY left_rid, right_rid"
     if count <= most:
