@@ -5,11 +5,15 @@ Errors become one line and an exit code here (see resolver/errors.py); --debug s
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import errno
 import importlib
 import logging
+import signal
 import sys
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NoReturn
 
 import click
 
@@ -45,6 +49,14 @@ class Lazy(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+        if near and args[0] not in COMMANDS:
+            ctx.fail(f"There is no command {args[0]}; did you mean {near[0]}?")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, does) for name, (_, does) in COMMANDS.items()])
@@ -68,23 +80,49 @@ def cli(debug: bool) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: runs a command and turns errors into one line and an exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    stopped: list[int] = []
     try:
-        result: Any = cli.main(args=arguments, standalone_mode=False)
+        with _noticing(stopped):
+            result: Any = cli.main(args=arguments, standalone_mode=False)
     except click.exceptions.Exit as leave:
         sys.exit(leave.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        sys.stderr.write("\nStopped. What was finished is kept: run the same command again to go on.\n")
-        sys.exit(130)
+        _stop()
     except Exception as error:
+        if stopped:  # a library made another error of the interrupt
+            _stop()
         if "--debug" in arguments:
             raise
         line, code = explain_failure(error)
         sys.stderr.write(f"resolver: {line}\n")
         sys.exit(code)
     sys.exit(result if isinstance(result, int) else 0)
+
+
+@contextlib.contextmanager
+def _noticing(stopped: list[int]) -> Iterator[None]:
+    """Notes Ctrl-C in `stopped`, and lets it interrupt as always."""
+
+    def note(number: int, frame: Any) -> None:
+        stopped.append(number)
+        signal.default_int_handler(number, frame)
+
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if usual:
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        if usual:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _stop() -> NoReturn:
+    sys.stderr.write("\nStopped. What was finished is kept: run the same command again to go on.\n")
+    sys.exit(130)
 
 
 def explain_failure(error: Exception) -> tuple[str, int]:
@@ -98,5 +136,7 @@ def explain_failure(error: Exception) -> tuple[str, int]:
         return "The database ran out of memory. Raise run.memory_gib, or lower run.threads, and run again.", 1
     if isinstance(error, PermissionError) and error.filename:
         return f"{error.filename} can't be opened: permission denied. Check who owns it.", 1
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename} can't be opened: {error.strerror.lower()}. Check the path.", 1
     # Messages of other libraries can quote values from records, so only their kind is shown.
     return f"{type(error).__name__} in the program. Run again with --debug to see where; finished stages are kept.", 1

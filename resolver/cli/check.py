@@ -115,6 +115,9 @@ def _events(console: Console, found: dict[str, Any]) -> None:
         (kind, f"{one['events']:,}", f"{one['records']:,}", f"{one['share']:.1%}")
         for kind, one in clinical["kinds"].items()
     ]
+    if not rows:
+        console.print("\nClinical evidence: none; pairs are judged by demographics alone.", style="bold")
+        return
     title = f"Clinical evidence: {clinical['share_with_any']:.1%} of the records have some"
     _table(console, title, ("kind", "events", "records", "of all"), rows)
 

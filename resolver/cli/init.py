@@ -39,10 +39,15 @@ def init(data: Path, out: Path, force: bool, as_json: bool) -> None:
         return
     for position, source in enumerate(found.sources):
         click.echo(f"{source['kind']}: {source['path']}")
+        for key, said in (("record_id", "id of a record"), ("source", "facility")):
+            if key in source:
+                click.echo(f"  {said:16}{source[key]}")
         for field, column in source.get("fields", {}).items():
-            click.echo(f"  {field:14}{column or '(none)'}")
+            click.echo(f"  {field:16}{column or '(none)'}")
         for event in source.get("events", []):
-            click.echo(f"  {event['event']:14}{event['path'].name}")
+            click.echo(f"  {event['event']:16}{event['path'].name}")
+        if found.unread.get(position):
+            click.echo(f"  not read: {', '.join(found.unread[position])}")
         for note in found.notes.get(position, []):
             click.echo(f"  Look at this: {note}")
     for path in found.not_used:

@@ -359,9 +359,9 @@ def _show_person(found: dict[str, Any]) -> None:
     if found["forwarded_by"]:
         click.echo(f"{found['asked']} was merged: {' -> '.join([*found['forwarded_by'], found['person_id']])}")
     state = "" if found["status"] == "live" else f", {found['status']}"
-    click.echo(
-        f"{found['person_id']}{state}: {len(found['records'])} records, since {found['created'].get('happened_at')}"
-    )
+    many = len(found["records"])
+    records = f"{many} record{'' if many == 1 else 's'}"
+    click.echo(f"{found['person_id']}{state}: {records}, since {found['created'].get('happened_at')}")
     if found["provisional"]:
         click.echo("  Golden values are a plain vote since a correction; the next run chooses them anew.")
     sure = found["confidence"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -58,20 +60,39 @@ def demo(out: Path, as_json: bool) -> None:
     _whole_way(settings.load(path), None, None, False, as_json)
     if as_json:
         return
+    resolver = _as_called()
     click.echo("\nThree things to try next:")
-    click.echo(f"  resolver explain {path} --doubtful      why the most doubtful pair is, or is not, one person")
-    click.echo(f"  resolver mpi export {path} --format fhir --out fhir")
-    click.echo("  resolver init DATA --out my.yaml         a config for your own records")
+    click.echo("  Why the most doubtful pair is, or is not, one person:")
+    click.echo(f"    {resolver} explain {path} --doubtful")
+    click.echo("  The index as FHIR resources, in the folder fhir:")
+    click.echo(f"    {resolver} mpi export {path} --format fhir --out fhir")
+    click.echo("  A config for your own records (DATA is a folder or a file):")
+    click.echo(f"    {resolver} init DATA --out my.yaml")
+
+
+def _as_called() -> str:
+    """What to type for this program: its name where the shell finds it, else the path that it was called by."""
+    called = Path(sys.argv[0])
+    found = shutil.which("resolver")
+    if called.name != "resolver" or (found and Path(found).samefile(called)):
+        return "resolver"
+    return str(called if not called.is_absolute() else _shorter(called))
+
+
+def _shorter(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _whole_way(settings: Any, restart_from: str | None, only: str | None, full: bool, as_json: bool) -> None:
-    from resolver import evaluate, pipeline, progress, runs
+    from resolver import evaluate, judges, pipeline, progress, runs
     from resolver.cli import screen
 
     names = [stage.name for stage in pipeline.STAGES]
     for given in (restart_from, only):
         if given is not None and given not in names:
             raise UsageError(f"There is no stage {given}; the stages are {', '.join(names)}.")
+    judges.known(settings.adjudicate.judges)
     reports = runs.execute(
         pipeline.STAGES,
         settings,

@@ -6,6 +6,7 @@ Reads the manifest and metrics.json only. Holds counts, never values from record
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,16 @@ import click
 
 from resolver.runs import RunFolder, StageReport
 from resolver.settings import Settings
+
+# What publish counts of persons, and of records where it says so.
+CHANGES = {
+    "created": "created",
+    "joined": "records joined",
+    "merged": "merged",
+    "split": "split",
+    "moved": "records moved",
+    "retired": "retired",
+}
 
 
 def gather(settings: Settings, reports: Sequence[StageReport]) -> dict[str, Any]:
@@ -61,11 +72,7 @@ def show(result: dict[str, Any]) -> None:
     rejected = f", {result['rejected']:,} rows rejected" if result["rejected"] else ""
     rows.append(("records", f"{_count(result['records'])}{rejected}"))
     if result["persons"] is not None:
-        changes = [
-            f"{index[what]:,} {what}"
-            for what in ("created", "joined", "merged", "split", "moved", "retired")
-            if index.get(what)
-        ]
+        changes = [f"{index[what]:,} {words}" for what, words in CHANGES.items() if index.get(what)]
         rows.append(("persons", f"{result['persons']:,}" + (f"   ({', '.join(changes)})" if changes else "")))
     if result["candidates"] is not None:
         carried = f", {result['carried_over']:,} carried over" if result["carried_over"] else ""
@@ -103,16 +110,24 @@ def _quality(result: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(
             (
                 "quality (truth)",
-                f"precision {after['precision']:.4f}, recall {after['recall']:.4f}, F1 {after['f1']:.4f}"
+                f"precision {figure(after['precision'])}, recall {figure(after['recall'])}, F1 {figure(after['f1'])}"
                 f"; {result['clusters']['split']:,} persons split, {result['clusters']['impure']:,} impure",
             )
         )
     if result["estimated"]:
         guess = result["estimated"]
         rows.append(
-            ("quality (estimated)", f"precision {guess['precision']:.4f}, recall {guess['recall']:.4f} of scored pairs")
+            (
+                "quality (estimated)",
+                f"precision {figure(guess['precision'])}, recall {figure(guess['recall'])} of scored pairs",
+            )
         )
     return rows
+
+
+def figure(share: float | None) -> str:
+    """As the report has it: four digits, never rounded up, so that 0.99996 is not 1."""
+    return "none" if share is None else f"{math.floor(share * 1e4 + 1e-9) / 1e4:.4f}"
 
 
 def _hub(hub: Any) -> str:

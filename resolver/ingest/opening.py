@@ -222,7 +222,11 @@ def read_head(path: Path, encoding: str) -> str:
 def read_header(head: str, delimiter: str) -> list[str]:
     """Names of the columns; each once, none empty."""
     names: list[str] = []
-    for position, name in enumerate(next(csv.reader(io.StringIO(head), delimiter=delimiter), [])):
+    try:
+        header = next(csv.reader(io.StringIO(head), delimiter=delimiter), [])
+    except csv.Error:  # no text at all
+        header = []
+    for position, name in enumerate(header):
         name = name.strip() or f"column_{position + 1}"
         while name in names:
             name += "_again"
@@ -242,4 +246,8 @@ def missing(opened: Opened, columns: Iterable[str], do: str) -> None:
             by_low = {name.lower(): name for name in opened.names}
             near = difflib.get_close_matches(column.lower(), by_low, n=1)
             hint = f"; the nearest is {by_low[near[0]]}" if near else ""
+            if len(opened.names) == 1:
+                hint = "; it has one column, so its delimiter may be another"
+            elif "\ufffd" in "".join(opened.names):
+                hint += "; its header is not in the encoding that the config says"
             raise SchemaError(f"{opened.path} has no column {column}{hint}.", do=do)

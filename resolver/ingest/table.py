@@ -33,7 +33,11 @@ def _persons(source: TableSource, opener: Opener) -> raw.Rows:
     opened = opener.open(source.path, source.name, wanted, delimiter=source.delimiter, encoding=source.encoding)
     missing(opened, wanted, f"Correct the columns of the source {source.name} in the config.")
     found = {name: opened.text(column, digits=DIGITS.get(name)) for name, column in columns.items()}
-    found["id"] = opened.text(source.record_id)
+    if source.sexes and "sex" in found:
+        words = ", ".join(f"{quote(word.strip().upper())}: {quote(sex)}" for word, sex in sorted(source.sexes.items()))
+        found["sex"] = f"coalesce(MAP {{{words}}}[upper(trim({found['sex']}))], {found['sex']})"
+    # Where files were put together, header lines stand in the middle: the name of the column is no id.
+    found["id"] = f"nullif({opened.text(source.record_id)}, {quote(opened.find(source.record_id) or '')})"
     query = raw.person_query(_source(source.name, source.source, opened), opened.row, found, opened.table)
     return raw.Rows(source.path.name, query, opened.total, opened.unreadable)
 

@@ -46,9 +46,11 @@ PARTICLES = "(VAN|VON|DER|DEN|DE|DEL|DELLA|DI|DA|DOS|DAS|DU|LA|LE|LOS|LAS|EL|AL|
 
 SEXES = {
     **dict.fromkeys(("M", "MALE", "MAN", "BOY", "1", "MASCULINO", "MASCULIN", "MANNLICH", "MAENNLICH", "HOMME"), "M"),
+    **dict.fromkeys(("H", "HOMBRE", "VARON", "HOMEM", "MASCHIO", "MANN", "MANNELIJK"), "M"),
     **dict.fromkeys(
         ("F", "FEMALE", "WOMAN", "GIRL", "2", "FEMENINO", "FEMININ", "WEIBLICH", "W", "FEMME", "MUJER"), "F"
     ),
+    **dict.fromkeys(("FEMININO", "MULHER", "FEMMINA", "FRAU", "VROUW", "VROUWELIJK"), "F"),
 }
 
 BAD_SSNS = ("123456789", "987654321", "078051120", "219099999", "012345678", "123123123", "121212121")

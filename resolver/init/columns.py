@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as empty
 
+from resolver.ingest import vocabulary
 from resolver.init import names
 
 Sample = Mapping[str, Sequence[str]]  # column -> filled values of a sample of its rows
@@ -35,6 +37,7 @@ class Persons:
     race: str | None = None
     ethnicity: str | None = None
     date_formats: tuple[str, ...] = ()
+    sexes: dict[str, str] = empty(default_factory=dict)  # word -> M or F, where the usual reading would be wrong
     notes: tuple[str, ...] = ()  # what a person should look at
 
 
@@ -75,11 +78,13 @@ def persons(sample: Sample, rows: Sequence[Mapping[str, str | None]]) -> Persons
     if source and not needs_source and not _names_places(sample[source], len(rows)):
         source = None
     formats, notes = _formats(sample, taken)
+    sexes, unknown = _sexes(sample.get(taken.get("sex", ""), ()))
+    notes += unknown
     extra = {
         name: _named(sample, words, others | {record_id})
         for name, words in (("updated_at", names.UPDATED), ("race", names.RACE), ("ethnicity", names.ETHNICITY))
     }
-    return Persons(record_id, taken, source, date_formats=formats, notes=notes, **extra)
+    return Persons(record_id, taken, source, date_formats=formats, sexes=sexes, notes=notes, **extra)
 
 
 def events(file: str, sample: Sample, known: Mapping[str, set[str]], source: str | None) -> Events | None:
@@ -190,6 +195,18 @@ def _formats(sample: Sample, taken: Mapping[str, str]) -> tuple[tuple[str, ...],
     return tuple(formats), (
         (f"No date tells whether the day or the month comes first; taken as {said}.",) if unsure else ()
     )
+
+
+def _sexes(values: Sequence[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Words for a sex that mean another one here than usual, and what is not certain about them."""
+    there = {plain for value in values if (plain := names.plain(value).upper())}
+    if {"H", "M"} <= there and not {"F", "W"} & there:
+        return {"H": "M", "M": "F"}, ("H and M are taken for hombre and mujer: see sexes.",)
+    share = sum(names.plain(value).upper() in vocabulary.SEXES for value in values) / len(values) if values else 1
+    if share < MOST:
+        said = f"{1 - share:.0%} of the words for the sex are not understood; say what they mean: sexes: {{word: F}}"
+        return {}, (said,)
+    return {}, ()
 
 
 def _kind(file: str, sample: Sample) -> str | None:

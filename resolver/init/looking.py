@@ -32,6 +32,7 @@ class Found:
     notes: dict[int, list[str]] = field(default_factory=dict)  # position of a source -> what to look at
     truth: Path | None = None
     not_used: list[Path] = field(default_factory=list)
+    unread: dict[int, list[str]] = field(default_factory=dict)  # position of a source -> columns that nothing reads
 
 
 def look(data: Path) -> Found:
@@ -92,7 +93,13 @@ def _tables(paths: list[Path], found: Found) -> None:
     others: list[tuple[Path, dict[str, list[str]], dict[str, Any]]] = []
     people: list[tuple[dict[str, Any], columns.Persons]] = []
     for path in paths:
-        sample, rows, how = _sample(path)
+        try:
+            sample, rows, how = _sample(path)
+        except InputError:
+            if len(paths) == 1:
+                raise
+            found.not_used.append(path)  # one odd file among others
+            continue
         person = (
             None
             if {"record_id", "person_id"} == {column.lower() for column in sample}
@@ -113,6 +120,10 @@ def _tables(paths: list[Path], found: Found) -> None:
         source |= {"fields": person.fields, **how}
         if person.date_formats:
             source["date_formats"] = list(person.date_formats)
+        if person.sexes:
+            source["sexes"] = person.sexes
+        read = {person.record_id, person.source, person.updated_at, person.race, person.ethnicity}
+        found.unread[len(found.sources)] = [one for one in sample if one not in read | set(person.fields.values())]
         if person.notes:
             found.notes[len(found.sources)] = list(person.notes)
         people.append((source, person))

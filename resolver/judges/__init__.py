@@ -5,6 +5,7 @@ A third party adds a judge with an entry point in the group `resolver.judges`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -67,11 +68,18 @@ class Judge(Protocol):
 
 def find(name: str) -> type[Judge]:
     """The judge class of that name; an error that lists those there are."""
+    known((name,))
     found = {entry.name: entry for entry in metadata.entry_points(group=GROUP)}
-    if name not in found:
-        raise UsageError(
-            f"There is no judge {name}; there are {', '.join(sorted(found)) or 'none'}.",
-            do="Correct adjudicate.judges in the config, or install the package that brings it.",
-        )
     judge: type[Judge] = found[name].load()
     return judge
+
+
+def known(names: Iterable[str]) -> None:
+    """Stop with one line where no package brings a judge of these names. Loads none of them."""
+    there = {entry.name for entry in metadata.entry_points(group=GROUP)}
+    for name in names:
+        if name not in there:
+            raise UsageError(
+                f"There is no judge {name}; there are {', '.join(sorted(there)) or 'none'}.",
+                do="Correct adjudicate.judges in the config, or install the package that brings it.",
+            )

@@ -7,6 +7,7 @@ the config's own folder. Secrets are never settings: they come from the environm
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -71,9 +72,13 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> Settings:
         raise SettingsError(str(path), ["it must hold sections (run:, sources:, ...), not a single value"])
     for override in overrides:
         key, equals, value = override.partition("=")
-        if not equals:
+        if not equals or not all(key.strip().split(".")):
             raise UsageError(f"--set {override}: write it as section.key=value.")
-        _put(content, key.strip().split("."), yaml.safe_load(value))
+        try:
+            read = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UsageError(f"--set {key}: its value is not valid YAML.") from None
+        _put(content, key.strip().split("."), read)
     return parse(content, base=path.parent, where=str(path))
 
 
@@ -82,7 +87,7 @@ def parse(content: dict[str, Any], *, base: Path, where: str) -> Settings:
     try:
         return _resolve(Settings.model_validate(content), base.absolute())
     except ValidationError as error:
-        raise SettingsError(where, [_fault(fault) for fault in error.errors()]) from None
+        raise SettingsError(where, [_fault(fault) for fault in _own(error.errors())]) from None
 
 
 def _put(content: dict[str, Any], keys: list[str], value: Any) -> None:
@@ -107,6 +112,17 @@ def _resolve(section: Any, base: Path) -> Any:
             update={name: _resolve(getattr(section, name), base) for name in type(section).model_fields}
         )
     return section
+
+
+def _own(faults: Sequence[Any]) -> list[Any]:
+    """Without those that only follow from another: a list whose items have faults is also said to be too short."""
+    places = [fault["loc"] for fault in faults]
+    return [
+        fault
+        for fault in faults
+        if fault["type"] != "too_short"
+        or not any(place != fault["loc"] and place[: len(fault["loc"])] == fault["loc"] for place in places)
+    ]
 
 
 def _fault(fault: Any) -> str:

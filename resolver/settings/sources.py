@@ -103,6 +103,9 @@ class TableSource(Section):
     date_formats: tuple[str, ...] = ()
     """Date formats to try before the usual ones, such as %d.%m.%Y."""
 
+    sexes: dict[str, Literal["M", "F"]] = Field(default_factory=dict)
+    """What stands in the column of the sex -> M or F, before the usual words: {H: M, M: F} for hombre and mujer."""
+
     updated_at: str | None = None
     """Column that says when the record was last touched."""
 

@@ -100,3 +100,33 @@ def test_a_wrong_map_is_one_clear_line(tmp_path: Path, run: Run, write: Run) -> 
     event = {"path": str(path), "event": "condition", "record_id": "nr", "start": "nr"}
     with pytest.raises(UsageError, match="neither a code nor a description"):
         run(source(path, {"last_name": "surname"}, events=[event]))
+
+
+def test_words_for_the_sex_of_one_source(tmp_path: Path, run: Run, write: Run) -> None:
+    """What the config says of a word goes before what the word usually means; the others keep their meaning."""
+    path = tmp_path / "persons.csv"
+    write(path, [{"nr": str(n), "last": "A", "sexo": word} for n, word in enumerate(("H", "m ", "female"))])
+    result = run(source(path, {"last_name": "last", "sex": "sexo"}, sexes={"h": "M", "M": "F"}))
+
+    assert [row["sex"] for row in result.rows("records")] == ["M", "F", "F"]
+
+
+def test_a_header_line_in_the_middle_is_no_record(tmp_path: Path, run: Run, write: Run) -> None:
+    """Where files were put together with their headers, the further ones are rejected, not taken for persons."""
+    path = tmp_path / "persons.csv"
+    path.write_text("nr,last,zip\n1,ABEL,01001\nnr,last,zip\n2,BAKER,01002\n", encoding="utf-8")
+    result = run(source(path, {"last_name": "last", "zip": "zip"}))
+
+    assert [row["last_name"] for row in result.rows("records")] == ["ABEL", "BAKER"]
+    assert [(row["row"], row["reason"]) for row in result.rows("rejected")] == [(2, "no record id")]
+
+
+@pytest.mark.parametrize(("said", "hint"), [({"delimiter": "|"}, "its delimiter may be another"), ({}, "encoding")])
+def test_a_missing_column_may_be_the_fault_of_delimiter_or_encoding(
+    tmp_path: Path, run: Run, write: Run, said: dict[str, str], hint: str
+) -> None:
+    """Where the header came out as one column, or with letters of another encoding, the message says so."""
+    path = tmp_path / "persons.csv"
+    write(path, [{"nr": "1", "straße": "Weg 1"}], delimiter=";", encoding="latin-1")
+    with pytest.raises(SchemaError, match=hint):
+        run(source(path, {"street": "straße"}, **said))

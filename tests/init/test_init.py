@@ -216,3 +216,43 @@ def test_every_recognised_field_is_one_that_ingest_knows() -> None:
     assert set(names.PERSON) <= set(raw.FIELDS)
     assert len(words) == len(set(words))
     assert all(names.plain(word) == word for word in words)
+
+
+def test_hombre_and_mujer_are_not_mixed_up(write: Write, tmp_path: Path) -> None:
+    """Where a column says H and M for the sex, M is a woman; the config says so and asks a person to look."""
+    rows = [{"id": str(n), "apellido": f"N{n}", "nombre": f"F{n}", "sexo": "HM"[n % 2]} for n in range(6)]
+    shown = run(write("pacientes.csv", rows), "--out", tmp_path / "my.yaml").stdout
+    loaded = settings.load(tmp_path / "my.yaml")
+
+    assert isinstance(loaded.sources[0], settings.TableSource)
+    assert loaded.sources[0].sexes == {"H": "M", "M": "F"}
+    assert "Look at this: H and M" in shown
+
+
+def test_words_for_the_sex_that_nobody_knows_are_pointed_out(write: Write, tmp_path: Path) -> None:
+    """Where most words for the sex would be lost, a person is told before the run."""
+    rows = [{"id": str(n), "last": f"N{n}", "first": f"F{n}", "sex": "XY"[n % 2]} for n in range(6)]
+
+    assert "100% of the words for the sex" in run(write("odd.csv", rows), "--out", tmp_path / "my.yaml").stdout
+
+
+def test_the_screen_names_id_facility_and_what_is_not_read(write: Write, tmp_path: Path) -> None:
+    """A person sees which column is the id, which the facility, and which columns nothing reads."""
+    rows = [{"mrn": str(n), "last": f"N{n}", "first": f"F{n}", "hospital": "ab"[n % 2], "shoe": "9"} for n in range(12)]
+    shown = run(write("desk.csv", rows), "--out", tmp_path / "my.yaml").stdout
+
+    assert [line.split()[-1] for line in shown.splitlines() if "id of a record" in line] == ["mrn"]
+    assert [line.split()[-1] for line in shown.splitlines() if "facility" in line] == ["hospital"]
+    assert "not read: shoe" in shown
+
+
+def test_one_odd_file_does_not_spoil_a_folder(write: Write, tmp_path: Path) -> None:
+    """An empty file and one that is no text are named as not recognised, and the others are read."""
+    rows = [{"id": str(n), "last": f"N{n}", "first": f"F{n}"} for n in range(3)]
+    folder = write("folder/desk.csv", rows).parent
+    (folder / "empty.csv").touch()
+    (folder / "program.txt").write_bytes(bytes(range(256)) * 20)
+    found = look(folder)
+
+    assert [source["path"].name for source in found.sources] == ["desk.csv"]
+    assert sorted(path.name for path in found.not_used) == ["empty.csv", "program.txt"]
