@@ -12,6 +12,7 @@ import importlib
 import logging
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -30,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "mpi": ("resolver.cli.mpi:mpi", "Look into the index, correct it, export it."),
     "evaluate": ("resolver.cli.evaluate:evaluate", "Compare a run with the truth."),
     "report": ("resolver.cli.report:report", "Write the report of a run as one HTML file."),
+    "train": ("resolver.cli.train:train", "Fit the judges to labelled populations."),
     "synthea": ("synthea_runner.cli:synthea", "Make synthetic populations."),
     "augment": ("augmentation.cli:augment", "Make a hard, labelled test bed from a population."),
     "data": ("synthea_runner.cli:data", "Pin data sets and check that they did not change."),
@@ -91,12 +93,12 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _stop()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         if stopped:  # a library made another error of the interrupt
             _stop()
-        if "--debug" in arguments:
-            raise
         line, code = explain_failure(error)
+        if "--debug" in arguments:
+            sys.stderr.write(trace(error))
         sys.stderr.write(f"resolver: {line}\n")
         sys.exit(code)
     sys.exit(result if isinstance(result, int) else 0)
@@ -123,6 +125,31 @@ def _noticing(stopped: list[int]) -> Iterator[None]:
 def _stop() -> NoReturn:
     sys.stderr.write("\nStopped. What was finished is kept: run the same command again to go on.\n")
     sys.exit(130)
+
+
+# Exceptions that speak of code or SQL. Those of others can quote values from records.
+HARMLESS = (
+    *("AssertionError", "AttributeError", "ImportError", "ModuleNotFoundError", "NameError", "NotImplementedError"),
+    *("TypeError", "BinderException", "CatalogException", "ParserException"),
+)
+
+
+def trace(error: BaseException) -> str:
+    """The traceback with the exceptions behind it; of messages, those that can't hold text from records."""
+    lines: list[str] = []
+    seen: BaseException | None = error
+    while seen is not None:
+        name = type(seen).__name__
+        says = str(seen) if isinstance(seen, ResolverError) or name in HARMLESS else "(its message may quote records)"
+        lines = [
+            "Traceback (most recent call last):\n",
+            *traceback.format_tb(seen.__traceback__),
+            f"{name}: {says}\n",
+            *(["\nand because of it:\n\n"] if lines else []),
+            *lines,
+        ]
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+    return "".join(lines)
 
 
 def explain_failure(error: Exception) -> tuple[str, int]:

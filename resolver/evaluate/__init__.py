@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from resolver.settings import Settings
 
+FEWEST = 10  # records with one race or ethnicity for it to be named: columns mapped wrongly hold names of persons
 AGES = ((0, 18), (18, 40), (40, 65), (65, 80), (80, 200))
 
 
@@ -101,7 +102,7 @@ def measure(context: StageContext) -> dict[str, Any]:
             "splink_curve": figures.curve(walk, laid),
             "slices": {
                 name: counts.by_value(laid, values, names)
-                for name, (values, names) in _slices(con, records, slices, laid, len(cluster)).items()
+                for name, (values, names) in slices_of(con, records, slices, laid, len(cluster)).items()
             },
         }
         step.advance(1)
@@ -143,7 +144,7 @@ def _intervals(bootstrap: Any, counts: Any, walk: Any, laid: Any, rounds: int, s
     return found
 
 
-def _slices(
+def slices_of(
     con: duckdb.DuckDBPyConnection, records: str, slices: str, laid: Any, count: int
 ) -> dict[str, tuple[npt.NDArray[np.int64], list[str]]]:
     """What results are broken down by: per record the number of its value, and the names of the values."""
@@ -155,8 +156,8 @@ def _slices(
         CREATE OR REPLACE TEMP TABLE sliced AS
         WITH today AS (SELECT max(coalesce(updated_at, birth_date)) AS day FROM {records}),
         aged AS (SELECT r.*, date_diff('year', birth_date, CAST(day AS DATE)) AS age FROM {records} r, today)
-        SELECT a.rid, coalesce(a.sex, 'unknown') AS sex, coalesce(s.race, 'unknown') AS race,
-            coalesce(s.ethnicity, 'unknown') AS ethnicity, a.source AS source,
+        SELECT a.rid, coalesce(a.sex, 'unknown') AS sex, {_named("s.race")} AS race,
+            {_named("s.ethnicity")} AS ethnicity, a.source AS source,
             CASE WHEN age IS NULL THEN 'unknown' {bands} ELSE '{AGES[-1][0]} and over' END AS age_band
         FROM aged a LEFT JOIN {slices} s USING (rid)"""
     )
@@ -171,6 +172,14 @@ def _slices(
     many[laid.rid] = np.minimum(laid.in_person, 10)
     result["records_per_person"] = (many, ["0", *map(str, range(1, 10)), "10 and more"])
     return result
+
+
+def _named(column: str) -> str:
+    """SQL: the value, or `other` where hardly any record shares it."""
+    return (
+        f"CASE WHEN {column} IS NULL THEN 'unknown'"
+        f" WHEN count(*) OVER (PARTITION BY {column}) < {FEWEST} THEN 'other' ELSE {column} END"
+    )
 
 
 def check_gates(settings: Settings, metrics: Mapping[str, Any]) -> None:

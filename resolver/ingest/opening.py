@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -175,12 +176,15 @@ class Opener:
         kept = [name for name in header if name.lower() in low]
         types = "{" + ", ".join(f"{database.quote(name)}: 'VARCHAR'" for name in header) + "}"
         selected = ", ".join(map(database.name, kept)) or "NULL AS nothing"
-        copy = self._copy(
-            f"""SELECT {selected} FROM read_csv({database.quote(literal(path))}, auto_detect = false, header = true,
-                columns = {types}, delim = {database.quote(delimiter)}, quote = '"', escape = '"',
-                encoding = '{encoding}', store_rejects = true, rejects_limit = 0)""",
-            path,
-        )
+        reader = f"""read_csv({database.quote(literal(path))}, auto_detect = false, header = true,
+            columns = {types}, delim = {database.quote(delimiter)}, quote = '"', escape = '"',
+            encoding = '{encoding}', store_rejects = true, rejects_limit = 0, strict_mode = """
+        try:
+            copy = self._copy(f"SELECT {selected} FROM {reader} true)", path)
+        except InputError:
+            # Two kinds of line end in one file, or a quote in the middle of a word.
+            self.con.execute("DROP TABLE IF EXISTS reject_errors; DROP TABLE IF EXISTS reject_scans")
+            copy = self._copy(f"SELECT {selected} FROM {reader} false)", path)
         unreadable = self._keep_rejects(source, path)
         return self._parquet(copy, unreadable, path, tuple(header))
 
@@ -244,7 +248,9 @@ def missing(opened: Opened, columns: Iterable[str], do: str) -> None:
     for column in columns:
         if opened.find(column) is None:
             by_low = {name.lower(): name for name in opened.names}
-            near = difflib.get_close_matches(column.lower(), by_low, n=1)
+            # LAST_NAME is nearer to LAST than LAT is, whatever the letters say.
+            near = [name for name in by_low if column.lower() in re.split(r"[^a-z0-9]+", name)]
+            near += difflib.get_close_matches(column.lower(), by_low, n=1)
             hint = f"; the nearest is {by_low[near[0]]}" if near else ""
             if len(opened.names) == 1:
                 hint = "; it has one column, so its delimiter may be another"

@@ -64,6 +64,16 @@ def test_unreadable_lines_are_rejected_with_their_number(tmp_path: Path, run: Ru
     assert result.facts["sources"]["desk"]["person_rows"] == 5
 
 
+def test_two_kinds_of_line_end_in_one_file(tmp_path: Path, run: Run) -> None:
+    """A file of which one program wrote a part and another the rest is read to its end, its bad lines rejected."""
+    path = tmp_path / "p.csv"
+    path.write_bytes(b'id,first,last\n1,Ada,Smith\n2,Bo,"Le\ne"\r\n3,Eve\r\n4,J\xff\xfe,Lee\n5,Kim,Brown\n')
+    result = run(table(path))
+
+    assert [row["source_record_id"] for row in result.rows("records")] == ["1", "2", "5"]
+    assert sorted(result.reasons()) == ["text is not in the file's encoding", "too few columns"]
+
+
 def test_impossible_events_are_rejected(tmp_path: Path, run: Run, write: Run) -> None:
     """Events of nobody, without code, with an impossible date or value are rejected; an odd end is only dropped."""
     write(tmp_path / "p.csv", [{"id": "1", "first": "Ada", "last": "Smith"}])
