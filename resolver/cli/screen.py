@@ -29,7 +29,8 @@ CHANGES = {
 def gather(settings: Settings, reports: Sequence[StageReport]) -> dict[str, Any]:
     """What the screen and --json tell of a run."""
     folder = RunFolder(settings.run.dir)
-    stages = folder.manifest()["stages"]
+    manifest = folder.manifest()
+    stages = manifest["stages"]
     facts = {name: entry["facts"] for name, entry in stages.items()}
     metrics_file = folder.file("metrics.json")
     metrics = json.loads(metrics_file.read_text(encoding="utf-8")) if metrics_file.exists() else {}
@@ -41,6 +42,10 @@ def gather(settings: Settings, reports: Sequence[StageReport]) -> dict[str, Any]
         "persons": facts.get("cluster", {}).get("persons"),
         "candidates": facts.get("link", {}).get("candidates"),
         "carried_over": facts.get("link", {}).get("pairs_carried_over"),
+        "added_to": manifest["base"],
+        "verdicts_carried_over": sum(
+            judge["carried_over"] for judge in facts.get("adjudicate", {}).get("judges", {}).values()
+        ),
         "hubs": facts.get("link", {}).get("hubs", []),
         "judges": facts.get("learn", {}).get("way"),
         "judges_why": facts.get("learn", {}).get("why"),
@@ -77,6 +82,15 @@ def show(result: dict[str, Any]) -> None:
     if result["candidates"] is not None:
         carried = f", {result['carried_over']:,} carried over" if result["carried_over"] else ""
         rows.append(("candidate pairs", f"{result['candidates']:,}{carried}"))
+    if result["added_to"] and (result["carried_over"] or result["verdicts_carried_over"]):
+        rows.append(
+            (
+                "added to",
+                f"run {result['added_to']}: {result['carried_over'] or 0:,} pairs keep their scores and"
+                f" {result['verdicts_carried_over']:,} verdicts stand. A judge that reads how common a value is might"
+                " give some of them slightly other log-odds today: --full asks anew",
+            )
+        )
     if tiers:
         rows.append(("links", f"{tiers.get('match', 0):,} sure, {result['cuts']:,} cut by clustering"))
         rows.append(("to review", f"{tiers.get('gray', 0):,} pairs are gray"))
