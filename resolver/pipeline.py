@@ -52,6 +52,7 @@ STAGES: tuple[Stage, ...] = (
         writes=("learned.json",),
         sections=("learn", "cluster"),
         run=learn.run,
+        watches=learn.watches,
         adds=True,
     ),
     Stage(

@@ -42,6 +42,7 @@ def run(context: StageContext) -> Facts:
         context.outputs[POPULATION],
         context.scratch,
         context.progress,
+        pairs=context.inputs["pairs"],
     )
     facts: Facts = {}
     for name in context.settings.adjudicate.judges:

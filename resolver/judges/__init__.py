@@ -6,10 +6,10 @@ A third party adds a judge with an entry point in the group `resolver.judges`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import polars as pl
 
@@ -32,6 +32,8 @@ class Evidence:
     scratch: Path
     progress: Progress
     only: tuple[int, ...] | None = None  # to explain a few pairs: read these records alone, and `population` as it is
+    pairs: Path | None = None  # Splink's scores
+    shared: dict[str, Any] = field(default_factory=dict)  # what judges of one run make once and hand to each other
 
 
 class Judge(Protocol):

@@ -11,16 +11,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import duckdb
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from resolver import database
+from resolver.errors import DamagedError
 from resolver.judges import Evidence
 from resolver.judges.features import Feature, clinical, demographic
 from resolver.judges.features.population import Population
 from resolver.judges.learned import Folds, Learned, Model, pair_folds, record_folds
-from resolver.judges.trees import Floats
+from resolver.judges.trees import Floats, Trees
 
 # Outside of these log-odds of the demographics no history has been seen to change the answer.
 CLINICAL_BOUNDS = (-9.0, 14.0)
@@ -35,17 +37,33 @@ class TakenApart:
     log_odds: Floats  # what each feature adds; one more column, the last, for what was there before any
 
 
+@dataclass(frozen=True)
+class _Held:
+    """What both judges read, held once."""
+
+    learned: Learned
+    con: duckdb.DuckDBPyConnection
+    features: demographic.DemographicFeatures
+    folds: Folds
+
+    @classmethod
+    def of(cls, evidence: Evidence) -> _Held:
+        run = evidence.settings.run
+        learned = Learned.load(evidence.learned)
+        con = database.connect(memory_gib=run.memory_gib, threads=run.threads, spill=evidence.scratch)
+        features = demographic.DemographicFeatures(con, evidence.records, evidence.only, evidence.pairs)
+        return cls(learned, con, features, record_folds(con, evidence.records, learned.folds, evidence.only))
+
+
 class _Embedded:
     role: Literal["revises"] = "revises"
 
     def __init__(self, evidence: Evidence) -> None:
         self.evidence = evidence
-        self.learned = Learned.load(evidence.learned)
-        run = evidence.settings.run
-        self.threads = run.threads
-        self.con = database.connect(memory_gib=run.memory_gib, threads=run.threads, spill=evidence.scratch)
-        self.features = demographic.DemographicFeatures(self.con, evidence.records, evidence.only)
-        self.folds = record_folds(self.con, evidence.records, self.learned.folds, evidence.only)
+        self.threads = evidence.settings.run.threads
+        held = evidence.shared.get(_Held.__name__) or _Held.of(evidence)
+        evidence.shared[_Held.__name__] = held
+        self.learned, self.con, self.features, self.folds = held.learned, held.con, held.features, held.folds
 
     @property
     def model(self) -> Model | None:
@@ -75,6 +93,10 @@ class _Embedded:
         """The verdicts on pairs that it has evidence of."""
         model = self.model
         assert model is not None
+        if Trees(model.trees[0]).features != [feature.name for feature in self.read]:
+            raise DamagedError(
+                "The run's models read other features than this program.", do="Run again with --from learn."
+            )
         table, folds = self.table(pairs), self._folds(pairs)
         log_odds = np.empty((len(table), len(self.read) + 1))
         for fold in np.unique(folds):
@@ -115,7 +137,7 @@ class ClinicalJudge(_Embedded):
         super().__init__(evidence)
         only = evidence.only
         population = None if only is None else Population.load(evidence.population)
-        self.histories = clinical.ClinicalFeatures(self.con, evidence.events, len(self.folds), population, only)
+        self.histories = clinical.ClinicalFeatures(self.con, evidence.events, self.features.births(), population, only)
         if only is None:
             self.histories.population.save(evidence.population)
 

@@ -21,7 +21,6 @@ Floats = NDArray[np.float64]
 PARAMETERS: dict[str, Any] = {
     "objective": "cross_entropy",  # labels may be probabilities
     "learning_rate": 0.06,
-    "num_leaves": 15,
     "min_data_in_leaf": 20,
     "lambda_l2": 1.0,
     "feature_fraction": 0.7,
@@ -73,6 +72,7 @@ def fit(
     features: Sequence[Feature],
     *,
     rounds: int,
+    leaves: int = 15,
     seed: int,
     weights: Floats | None = None,
 ) -> Trees:
@@ -85,6 +85,7 @@ def fit(
     parameters = PARAMETERS | {
         "monotone_constraints": [feature.direction for feature in features],
         "seed": seed,
+        "num_leaves": leaves,
     }
     booster = lightgbm.train(parameters, data, rounds)
     return Trees(booster.model_to_string(importance_type="gain"))

@@ -1,19 +1,33 @@
-"""Fits the embedded judges to the run's own data, or says why it does not.
+"""Gives the embedded judges their models: the one that ships where it fits the input, else one learned from the input.
 
 sample.py        the pairs to learn from, with their features
+profile.py       what an input is like, and whether a model trained elsewhere fits it
 unlabelled.py    learning without labels
+crossfit.py      fits in which no pair is scored by trees that have seen it, and calibration
+judged.py        what judges would say of a sample, and what persons would come of it
+labelled.py      fitting to labelled populations; populations.py brings these there, card.py describes the model
 
-Writes learned.json, which resolver/judges/learned.py reads. Knows nothing of truth.
+The stage writes learned.json, which resolver/judges/learned.py reads. It knows nothing of truth; only `resolver train`,
+which makes the model that ships, does.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from resolver.errors import UsageError
 from resolver.files import digest_of
 from resolver.judges.learned import Learned
+from resolver.settings import Settings
 from resolver.stage import Facts, StageContext
 
+if TYPE_CHECKING:
+    from resolver.learn.sample import Sample
+
+SHIPPED = Path(__file__).parent.parent / "models" / "embedded.json"
 FEWEST_PAIRS = 500
 FEWEST_MATCHES = 100  # expected by Splink; with fewer, trees would learn its noise
 
@@ -24,63 +38,128 @@ def run(context: StageContext) -> Facts:
     return {"way": learned.way, "why": learned.why, **learned.card.get("facts", {})}
 
 
+def watches(settings: Settings) -> Mapping[str, Any]:
+    """Another model file means other judges."""
+    from resolver.runs import stat_of
+
+    return stat_of([_file(settings)]) if settings.learn.way in ("auto", "shipped") else {}
+
+
+def _file(settings: Settings) -> Path:
+    return settings.learn.model or SHIPPED
+
+
 def _learn(context: StageContext) -> Learned:
     settings = context.settings
-    asked = digest_of(settings.learn.model_dump(mode="json"))
+    way = settings.learn.way
+    shipped = _shipped(settings) if way in ("auto", "shipped") else None
+    asked = digest_of([settings.learn.model_dump(mode="json"), shipped and shipped.fingerprint("joint")])
     if "learned.json" in context.base:
         before = Learned.load(context.base["learned.json"])
         if before.card.get("asked") == asked:
             return before
-    if settings.learn.way == "none":
+    if way == "none":
         return Learned("none", "the config says so", card={"asked": asked})
-    return _without_labels(context, asked)
+    if shipped is not None and way == "shipped":
+        return _take(shipped, "the config says so", asked)
+    sample, found = _look(context)
+    few = _too_few(sample)
+    if shipped is None:
+        return _without_labels(context, sample, "the config says so", few, asked)
+    misfits, strange = _misfits(context, shipped, sample, found)
+    if not misfits:
+        from resolver.learn import profile
+
+        near = profile.nearest(found, shipped.card["seen"])
+        return _take(shipped, f"the input is like what it was trained on, most of all {near}", asked)
+    said = "the model that ships does not fit: " + "; ".join(misfits)
+    if few is None:
+        return _without_labels(context, sample, said, few, asked)
+    if strange:
+        return _take(replace(shipped, joint=None), f"{said}; {few}, so only its demographic half is used", asked)
+    return _take(shipped, f"{said}; but {few}", asked)
 
 
-def _without_labels(context: StageContext, asked: str) -> Learned:
-    import numpy as np
+def _shipped(settings: Settings) -> Learned:
+    """The model file, if its trees read the features that there are."""
+    from resolver.judges.features import clinical, demographic
+    from resolver.judges.trees import Trees
 
-    from resolver.cluster.same_source import Tally, fit
-    from resolver.learn import unlabelled
+    path = _file(settings)
+    if not path.exists():
+        raise UsageError(f"There is no model {path}.", do="Correct learn.model, or make one with: resolver train")
+    learned = Learned.load(path)
+    known = [feature.name for feature in (*demographic.FEATURES, *clinical.FEATURES)]
+    for model, names in ((learned.demographic, known[: len(demographic.FEATURES)]), (learned.joint, known)):
+        if model is not None and Trees(model.trees[0]).features != names:
+            raise UsageError(f"{path} was trained with other features.", do="Train it again with: resolver train")
+    if learned.demographic is None or not learned.card.get("seen"):
+        raise UsageError(f"{path} holds no trained model.", do="Make one with: resolver train")
+    return learned
+
+
+def _take(shipped: Learned, why: str, asked: str) -> Learned:
+    version = {"model": shipped.fingerprint("joint" if shipped.joint else "demographic")}
+    return Learned("shipped", why, shipped.demographic, shipped.joint, {"asked": asked, "facts": version})
+
+
+def _look(context: StageContext) -> tuple[Sample, dict[str, Any]]:
+    from resolver.learn import profile, unlabelled
     from resolver.learn.sample import draw
 
-    settings = context.settings
+    records, events = context.inputs["records"], context.inputs["events"]
     with context.progress.step("learn: features of pairs"), context.connect() as con:
         sample = draw(
             con,
-            context.inputs["records"],
-            context.inputs["events"],
+            records,
+            events,
             context.inputs["pairs"],
-            most=settings.learn.max_pairs,
+            most=context.settings.learn.max_pairs,
             folds=unlabelled.FOLDS,
         )
-    expected = float((1 / (1 + np.exp(-sample.splink))).sum())
-    if len(sample) < FEWEST_PAIRS or expected < FEWEST_MATCHES:
-        why = (
-            f"{len(sample):,} pairs with about {expected:,.0f} matches are too few to learn from; Splink's score stands"
-        )
-        return Learned("none", why, card={"asked": asked})
-    same_source = settings.cluster.same_source
-    if same_source == "fit":
-        tally = Tally()
-        tally.add(sample.splink, sample.source[sample.left] == sample.source[sample.right])
-        same_source = fit(tally, np.bincount(sample.source))
+        return sample, profile.of(con, records, events)
+
+
+def _misfits(
+    context: StageContext, shipped: Learned, sample: Sample, found: dict[str, Any]
+) -> tuple[list[str], list[str]]:
+    """In words, where the input is not like what the model was trained on; and which of that is about codes."""
+    from resolver.learn import judged, profile
+
+    seen = shipped.card["seen"]
+    if len(sample):
+        found |= profile.doubt(judged.logits(sample, replace(shipped), context.settings.run.threads))
+    return profile.misfits(found, seen), profile.codes(found, seen)
+
+
+def _too_few(sample: Sample) -> str | None:
+    from resolver.learn.crossfit import probability
+
+    expected = float(probability(sample.splink).sum())
+    if len(sample) >= FEWEST_PAIRS and expected >= FEWEST_MATCHES:
+        return None
+    return f"{len(sample):,} pairs with about {expected:,.0f} matches are too few to learn from"
+
+
+def _without_labels(context: StageContext, sample: Sample, said: str, few: str | None, asked: str) -> Learned:
+    from resolver.learn import judged, unlabelled
+
+    settings = context.settings
+    if few is not None:
+        return Learned("none", f"{few}; Splink's score stands", card={"asked": asked})
+    cost = settings.cluster.same_source
     taught = unlabelled.teach(
         sample,
         seed=settings.run.seed,
         threads=settings.run.threads,
         unscored=settings.cluster.unscored_logit,
-        same_source=same_source,
+        same_source=judged.same_source(sample, sample.splink) if cost == "fit" else cost,
         say=context.progress.say,
     )
-    facts: dict[str, Any] = {
-        "pairs": len(sample),
-        "rounds": taught.rounds,
-        "last_change": round(taught.changed, 5),
-        "same_source_logit": same_source,
-    }
+    facts = {"pairs": len(sample), **taught.facts}
     return Learned(
         "unlabelled",
-        "no labels were given, so demographics and histories taught each other",
+        f"{said}; demographics and histories taught each other, without labels",
         taught.demographic,
         taught.joint,
         {"asked": asked, "facts": facts},

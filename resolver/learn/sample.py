@@ -35,8 +35,20 @@ class Sample:
     folds: NDArray[np.int64]  # per record
 
     @property
+    def histories(self) -> NDArray[np.float32]:
+        """The clinical view: what reads the two histories and nothing else."""
+        return self.clinical[:, : clinical.ALONE]
+
+    @property
     def joint(self) -> NDArray[np.float32]:
         return np.hstack([self.demographic, self.clinical])
+
+    @property
+    def without_splink(self) -> NDArray[np.float32]:
+        """The demographic features that do not come from Splink: where Splink teaches, it must not be copied."""
+        table = self.demographic.copy()
+        table[:, demographic.names.index(demographic.SPLINK.name)] = np.nan
+        return table
 
     def __len__(self) -> int:
         return len(self.left)
@@ -48,8 +60,8 @@ def draw(con: duckdb.DuckDBPyConnection, records: Path, events: Path, pairs: Pat
     source = con.sql(
         f"SELECT dense_rank() OVER (ORDER BY source) - 1 AS source FROM read_parquet({quote(records)}) ORDER BY rid"
     ).fetchnumpy()["source"]
-    persons = demographic.DemographicFeatures(con, records)
-    histories = clinical.ClinicalFeatures(con, events, len(source))
+    persons = demographic.DemographicFeatures(con, records, pairs=pairs)
+    histories = clinical.ClinicalFeatures(con, events, persons.births())
     return Sample(
         len(source),
         frame["left_rid"].to_numpy().astype(np.int64),

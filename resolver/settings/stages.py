@@ -43,8 +43,13 @@ class LinkSettings(Section):
 
 
 class LearnSettings(Section):
-    way: Literal["auto", "none"] = "auto"
-    """auto: the embedded judges learn without labels, where there are enough pairs. none: Splink's score stands."""
+    way: Literal["auto", "shipped", "unlabelled", "none"] = "auto"
+    """shipped: the embedded judges use a trained model. unlabelled: they learn from this run's pairs, without labels.
+    auto: the trained model where the input is like what it was trained on, else without labels. none: Splink's score
+    stands."""
+
+    model: Path | None = None
+    """A model made by `resolver train`. Default: the one that comes with the package."""
 
     max_pairs: int = Field(default=300_000, ge=1_000)
     """About how many pairs to learn from; with more, a sample that keeps persons whole."""

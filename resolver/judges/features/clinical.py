@@ -1,7 +1,7 @@
 """What two clinical histories have in common, as numbers.
 
-Reads `events` and nothing else: no names, no birth date, no sex. Days count, times of day do not, because a simulator's
-clock would give persons away; weekdays are not looked at for the same reason.
+Reads `events`, and birth dates where ages.py needs them: no names, no sex. Days count, times of day do not, because a
+simulator's clock would give persons away; weekdays are not looked at for the same reason.
 
 Codes: what is shared counts by how rare it is; what one side has and the other lacks counts by how often it comes back
 in one history; what happens once in a life and stands in both on different days speaks against.
@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from resolver.judges.features import Feature
+from resolver.judges.features import Feature, ages
 from resolver.judges.features.population import CODED, Drift, Floats, Ints, Population, read, series
 
 ONCE_SHARE = 0.05  # a code that fewer of its carriers than this have on two days happens once
@@ -54,7 +54,10 @@ FEATURES: tuple[Feature, ...] = (
     Feature("measured_kinds", "kinds of measurement that both have"),
     Feature("measured_steadiest", "log-odds of the steadiest measurement that both have", 1),
     Feature("measured_gap", "shortest time between two measurements of one kind, in years"),
+    *ages.TOLD,
+    *ages.CROSSED,
 )
+ALONE = len(FEATURES) - len(ages.CROSSED)  # so many of them, the first ones, read the two histories and nothing else
 
 
 class ClinicalFeatures:
@@ -66,17 +69,21 @@ class ClinicalFeatures:
         self,
         con: duckdb.DuckDBPyConnection,
         events: Path,
-        records: int,
+        births: pl.DataFrame,
         population: Population | None = None,
         only: Sequence[int] | None = None,
     ) -> None:
-        """`population`: measured if not given. `only`: these records alone, numbered from 0 in this order."""
-        self.records = records
-        read(con, events, only)
+        """`births`: a row per record, from DemographicFeatures. `population`: measured if not given.
+
+        `only`: these records alone, numbered from 0 in this order.
+        """
+        self.records = len(births)
+        read(con, events, births, only)
         self.population = population or Population.measure(con)
         self._codes(con)
         self._visits(con)
         self._measurements(con)
+        self.ages = ages.AgeFeatures(con, self.records, self.population.codes)
 
     def of(self, pairs: pl.DataFrame) -> pl.DataFrame:
         """left_rid, right_rid and one Float32 column per feature, in the order of `pairs`."""
@@ -88,6 +95,7 @@ class ClinicalFeatures:
         columns |= self._course(left, right)
         columns |= self._windows(left, right)
         columns |= self._measured(left, right)
+        columns |= self.ages.of(left, right)
         return pairs.select("left_rid", "right_rid").with_columns(
             pl.Series(name, columns[name].astype(np.float32)) for name in self.names
         )
@@ -272,10 +280,12 @@ class _Series:
         nearer = np.abs(self.day[before] - self.day[mine]) <= np.abs(self.day[after] - self.day[mine])
         theirs = np.where(nearer, before, after)
         gap = np.abs(self.day[theirs] - self.day[mine])
-        # The nearest of each pair: sort by pair and gap, take the first.
-        order = np.lexsort((gap, np.repeat(np.arange(len(which)), n)))[starts]
+        # The nearest of each pair: sort by pair and gap, take the first; of equals the earliest, on whichever side.
+        earlier = np.minimum(self.day[mine], self.day[theirs])
+        order = np.lexsort((earlier, gap, np.repeat(np.arange(len(which)), n)))[starts]
         mine, theirs, gap = mine[order], theirs[order], gap[order]
-        swap = self.day[theirs] < self.day[mine]
+        later, lower = self.day[mine] - self.day[theirs], self.value[theirs] < self.value[mine]
+        swap = (later > 0) | ((later == 0) & lower)
         early, late = np.where(swap, theirs, mine), np.where(swap, mine, theirs)
         drift = self.drift
         cell = drift.cell(gap, self.value[early])

@@ -1,7 +1,9 @@
 """What names, dates, identifiers and addresses of two records have in common, as numbers.
 
-Reads the normalised person fields of `records` and nothing else: not state, not slices, not events. How common a value
-is counts by how many records carry it, not by its share, so that the numbers mean the same in a town and in a country.
+Reads the normalised person fields of `records` and Splink's score of the pairs, and nothing else: not state, not
+slices, not events. How common a value is counts by how many records carry it, not by its share, so that the numbers
+mean the same in a town and in a country. Splink's score is there because its weights are estimated from the run's own
+data: it tells how often fields are wrong here, which a model that was fitted elsewhere can't know.
 """
 
 from __future__ import annotations
@@ -193,17 +195,37 @@ COMPUTED: tuple[_Computed, ...] = (
 )
 
 
-FEATURES: tuple[Feature, ...] = tuple(Feature(one.name, one.says, one.direction) for one in COMPUTED)
+SPLINK = Feature("splink", "what Splink makes of names, dates, identifiers and addresses", 1)
+FEATURES: tuple[Feature, ...] = (*(Feature(one.name, one.says, one.direction) for one in COMPUTED), SPLINK)
+
+
+names = tuple(feature.name for feature in FEATURES)
 
 
 class DemographicFeatures:
     """Computes the features of pairs, with the records held in DuckDB."""
 
-    names = tuple(feature.name for feature in COMPUTED)
+    names = tuple(feature.name for feature in FEATURES)
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, records: Path, only: Sequence[int] | None = None) -> None:
-        """`only`: hold these records alone; how common their values are is still counted among all."""
+    def __init__(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        records: Path,
+        only: Sequence[int] | None = None,
+        pairs: Path | None = None,
+    ) -> None:
+        """`only`: hold these records alone; how common their values are is still counted among all.
+
+        `pairs`: Splink's scores; without them that feature has no number.
+        """
         self.con = con
+        self.splink = "NULL" if pairs is None else "s.logit"
+        self.scores = (
+            ""
+            if pairs is None
+            else f"LEFT JOIN (SELECT left_rid, right_rid, logit FROM read_parquet({quote(pairs)})) s"
+            " ON s.left_rid = p.left_rid AND s.right_rid = p.right_rid"
+        )
         everyone = f"read_parquet({quote(records)})"
         columns = ", ".join(FIELDS)
         if only is None:
@@ -226,14 +248,24 @@ class DemographicFeatures:
             f"CREATE OR REPLACE TABLE person_fields AS SELECT rid, {columns}, {counts} FROM few {joins} ORDER BY rid"
         )
 
+    def births(self) -> pl.DataFrame:
+        """rid, numbered from 0 in the order of the records held, and the day of birth, counted from 1900."""
+        return self.con.sql(
+            """
+            SELECT row_number() OVER (ORDER BY rid) - 1 AS rid,
+                date_diff('day', DATE '1900-01-01', birth_date) AS day FROM person_fields ORDER BY 1"""
+        ).pl()
+
     def of(self, pairs: pl.DataFrame) -> pl.DataFrame:
         """left_rid, right_rid and one Float32 column per feature, in the order of `pairs`."""
-        columns = ", ".join(f"CAST({feature.sql} AS FLOAT) AS {feature.name}" for feature in COMPUTED)
+        sql = {feature.name: feature.sql for feature in COMPUTED} | {SPLINK.name: self.splink}
+        columns = ", ".join(f"CAST({sql[name]} AS FLOAT) AS {name}" for name in self.names)
         self.con.register("asked_pairs", pairs.select("left_rid", "right_rid").with_row_index("n"))
         try:
             return self.con.sql(
                 f"SELECT p.left_rid, p.right_rid, {columns} FROM asked_pairs p"
-                " JOIN person_fields l ON l.rid = p.left_rid JOIN person_fields r ON r.rid = p.right_rid ORDER BY p.n"
+                " JOIN person_fields l ON l.rid = p.left_rid JOIN person_fields r ON r.rid = p.right_rid"
+                f" {self.scores} ORDER BY p.n"
             ).pl()
         finally:
             self.con.unregister("asked_pairs")

@@ -1,7 +1,8 @@
-"""What one clinical history is held against: how rare codes are among all, and how measurements move.
+"""What one clinical history is held against: how rare codes are among all, at what age they are seen, and
+how measurements move.
 
 Measured once over all events and kept as one small Parquet file, so that a single pair can be looked at later without
-reading everybody's history. Reads events only; knows nothing of pairs.
+reading everybody's history. Reads events, and of records the birth dates; knows nothing of pairs.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from resolver.database import quote
+from resolver.judges.features import ages
 
 CODED = ("condition", "medication", "allergy", "procedure", "immunization", "device")
 LASTING_DAYS = 180  # a code seen again after this long comes back
@@ -34,6 +36,8 @@ CODES = {
     "carriers": pl.Int64,
     "comes_back": pl.Float64,
     "repeated": pl.Float64,
+    "age": pl.Float64,
+    "age_spread": pl.Float64,
 }
 _ARRAYS = ("cuts", "drift", "noise")
 _LAYOUT: dict[str, Any] = (
@@ -42,8 +46,8 @@ _LAYOUT: dict[str, Any] = (
 _HISTORIES, _MEASUREMENT = "histories", "measurement"  # kinds of row in the file, beside those of codes
 
 
-def read(con: duckdb.DuckDBPyConnection, events: Path, only: Sequence[int] | None = None) -> None:
-    """Make `history`, `carried` (codes per record) and `yearly` (one value per kind of measurement and year).
+def read(con: duckdb.DuckDBPyConnection, events: Path, births: pl.DataFrame, only: Sequence[int] | None = None) -> None:
+    """Make `history`, `carried` (codes per record), `yearly` (one value per kind of measurement and year) and `born`.
 
     `only`: read these records alone, and number them 0, 1, ... in this order.
     """
@@ -58,6 +62,9 @@ def read(con: duckdb.DuckDBPyConnection, events: Path, only: Sequence[int] | Non
             FROM read_parquet({quote(events)}) WHERE rid IN ({wanted})"""
         )
         con.execute("CREATE OR REPLACE TEMP VIEW history AS FROM history_of_few")
+    con.register("births", births)
+    con.execute("CREATE OR REPLACE TEMP TABLE born AS FROM births")
+    con.unregister("births")
     kinds = ", ".join(quote(kind) for kind in CODED)
     con.execute(
         f"""
@@ -104,13 +111,17 @@ class Population:
     def measure(cls, con: duckdb.DuckDBPyConnection) -> Population:
         """From the tables that `read` made."""
         ((histories,),) = con.execute("SELECT count(DISTINCT rid) FROM carried").fetchall()
+        con.register("code_ages", ages.measure(con))
         codes = con.sql(
             f"""
-            SELECT kind, system, code, count(*) AS carriers,
-                avg(CAST(last - first >= {LASTING_DAYS} AS INTEGER)) AS comes_back,
-                avg(CAST(days > 1 AS INTEGER)) AS repeated
-            FROM carried GROUP BY ALL ORDER BY kind, system, code"""
+            WITH counted AS (
+                SELECT kind, system, code, count(*) AS carriers,
+                    avg(CAST(last - first >= {LASTING_DAYS} AS INTEGER)) AS comes_back,
+                    avg(CAST(days > 1 AS INTEGER)) AS repeated
+                FROM carried GROUP BY ALL)
+            FROM counted LEFT JOIN code_ages USING (kind, system, code) ORDER BY kind, system, code"""
         ).pl()
+        con.unregister("code_ages")
         # Steady kinds tell persons apart: how much of the spread of values lies between persons.
         steady = con.sql(
             f"""

@@ -1,0 +1,260 @@
+"""Judges are fitted with labels and without, calibrated, and compared with an input before they are used on it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from resolver import database, learn, settings
+from resolver.errors import TrainingError, UsageError
+from resolver.judges.learned import Learned
+from resolver.learn import card, judged, labelled, profile, unlabelled, witness
+from resolver.learn.crossfit import calibration_error, cross_fit, line, probability
+from resolver.learn.sample import Sample, draw
+from resolver.progress import Progress
+from resolver.stage import StageContext
+
+
+def sample_of(world: Any, folds: int = unlabelled.FOLDS, most: int = 10**9) -> Sample:
+    with database.connect(memory_gib=1, threads=1) as con:
+        return draw(con, world.records, world.events, world.pairs, most=most, folds=folds)
+
+
+def population(world: Any, name: str = "made-1") -> labelled.Population:
+    with database.connect(memory_gib=1, threads=1) as con:
+        found = profile.of(con, world.records, world.events)
+    sexes = np.zeros(len(world.person), dtype=np.int64)
+    return labelled.Population(name, sample_of(world), world.person, found, {"sex": (sexes, ["all"])})
+
+
+@pytest.fixture(scope="module")
+def large(make_world: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return make_world(tmp_path_factory.mktemp("large"), persons=220, seed=5)
+
+
+@pytest.fixture(scope="module")
+def trained(large: Any) -> Learned:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(labelled, "ROUNDS", 40)
+        patch.setattr(labelled, "FEWEST", 50)
+        return labelled.train([population(large)], seed=0, threads=1)
+
+
+def context(world: Any, folder: Path, **chosen: Any) -> StageContext:
+    given = {"run": {"dir": str(folder), "threads": 1, "memory_gib": 1}, "learn": chosen}
+    loaded = settings.parse(given | {"sources": [{"kind": "synthea", "path": "."}]}, base=folder, where="a test")
+    inputs = {"records": world.records, "events": world.events, "pairs": world.pairs}
+    return StageContext(loaded, inputs, {"learned.json": folder / "learned.json"}, folder, Progress())
+
+
+# Fits and calibration
+
+
+def test_no_pair_is_scored_by_trees_that_have_seen_it() -> None:
+    """Labels that only the fold itself could know are not found again."""
+    rng = np.random.default_rng(0)
+    table, labels = np.arange(600, dtype=np.float32)[:, None], rng.integers(0, 2, 600).astype(float)
+    folds = rng.integers(0, 3, 600)
+    held = [folds == fold for fold in range(3)]
+    _, scores = cross_fit(
+        table,
+        [unlabelled.demographic.FEATURES[0].__class__("x", "")],
+        labels,
+        [~one for one in held],
+        held,
+        rounds=50,
+        leaves=31,
+        seed=0,
+        threads=1,
+    )
+
+    assert abs(np.corrcoef(scores, labels)[0, 1]) < 0.2
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(1.0, 0.0), (0.5, 1.0), (2.0, -1.5)])
+def test_the_line_finds_what_scores_are_worth(slope: float, intercept: float) -> None:
+    """Scores that overstate or are shifted come out as log-odds that mean what they say."""
+    rng = np.random.default_rng(1)
+    scores = rng.normal(0, 3, 40_000)
+    labels = (rng.random(len(scores)) < probability(slope * scores + intercept)).astype(float)
+    found = line(scores, labels)
+
+    np.testing.assert_allclose(found, (slope, intercept), atol=0.08)
+    assert calibration_error(found[0] * scores + found[1], labels) < 0.01
+
+
+def test_the_line_never_turns_round() -> None:
+    """Scores that point the wrong way are worth nothing, not the opposite."""
+    scores = np.linspace(-3, 3, 1000)
+
+    assert line(scores, (scores < 0).astype(float))[0] == 0.0
+
+
+@pytest.mark.parametrize("twice", [0.0, 0.06])
+def test_sources_bear_witness_to_scores(twice: float) -> None:
+    """A line is found from the sources of pairs alone, whether or not sources register people twice."""
+    rng = np.random.default_rng(2)
+    truth = np.concatenate([rng.normal(-7, 3, 60_000), rng.normal(5, 3, 6_000)])
+    match = rng.random(len(truth)) < probability(truth)
+    same = rng.random(len(truth)) < np.where(match, twice, 0.2)
+    scores = truth / 1.5 - 0.6
+    heard = witness.hear(scores, same)
+    error = calibration_error(heard.slope * scores + heard.intercept, match.astype(float))
+
+    assert error < calibration_error(scores, match.astype(float)) * 0.8
+    assert heard.slope > 1.1 and heard.intercept > 0.4
+    assert heard.twice == pytest.approx(twice, abs=0.02)
+
+
+def test_one_source_bears_no_witness() -> None:
+    """Where all pairs come from one source, scores stay as they are."""
+    scores = np.linspace(-9, 9, 1000)
+
+    assert witness.hear(scores, np.ones(1000, dtype=bool)) == witness.NOBODY
+
+
+# With labels
+
+
+def test_training_needs_true_pairs(world: Any) -> None:
+    """Too few labels are refused with their number."""
+    with pytest.raises(TrainingError, match="true pairs"):
+        labelled.train([population(world)], seed=0, threads=1)
+
+
+def test_a_trained_model_carries_over(trained: Learned, make_world: Any, tmp_path: Path) -> None:
+    """On persons it has never seen the model beats Splink's score by far, and its card says what it was made from."""
+    other = population(make_world(tmp_path, persons=120, seed=9), "made-2")
+    figures = labelled.figures(other, trained, unscored=-1.5, threads=1)
+    plain = labelled.figures(other, Learned("none", ""), unscored=-1.5, threads=1)
+
+    assert figures["f1"] > plain["f1"]
+    assert figures["f1"] > 0.95
+    assert trained.card["populations"][0]["name"] == "made-1"
+    text = card.markdown(dataclasses.replace(trained, card=trained.card | {"figures": [figures]}), 1000)
+    assert "made-1" in text and "made-2" in text and "must not be used" in text
+
+
+def test_training_twice_gives_the_same_model(large: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Same populations and seed, same model."""
+    monkeypatch.setattr(labelled, "ROUNDS", 5)
+    monkeypatch.setattr(labelled, "FEWEST", 50)
+    one, other = (labelled.train([population(large)], seed=0, threads=threads) for threads in (1, 2))
+
+    assert one == other
+
+
+# Without labels
+
+
+def test_views_teach_each_other(large: Any) -> None:
+    """Without any label the judges end up better than Splink's score that they started from."""
+    sample = sample_of(large)
+    taught = unlabelled.teach(sample, seed=0, threads=1, unscored=-1.5, same_source=-3.0, say=lambda text: None)
+    same = large.person[sample.left] == large.person[sample.right]
+
+    assert ((taught.logit > 0) != same).sum() < ((sample.splink > 0) != same).sum()
+    assert taught.facts["rounds"] >= 1
+
+
+def test_splink_is_not_copied(large: Any) -> None:
+    """What is learned without labels does not read the score that taught it."""
+    sample = sample_of(large)
+    place = unlabelled.demographic.names.index("splink")
+
+    assert np.isnan(sample.without_splink[:, place]).all()
+    assert np.isfinite(sample.demographic[:, place]).any()
+
+
+def test_a_sample_keeps_likely_partners(make_world: Any, tmp_path: Path) -> None:
+    """A bounded sample is smaller, and holds the likely partners of the records it draws."""
+    clear = make_world(tmp_path, persons=120, splink_noise=0.5)
+    whole = sample_of(clear)
+    part = sample_of(clear, most=len(whole) // 4)
+    share = [(one.splink > 0).mean() for one in (whole, part)]
+
+    assert len(part) < 0.8 * len(whole)
+    assert share[1] > share[0]
+
+
+# Which way is taken
+
+
+@pytest.fixture
+def model(trained: Learned, tmp_path: Path) -> Path:
+    path = tmp_path / "model.json"
+    trained.save(path)
+    return path
+
+
+def test_a_model_is_used_where_it_fits(large: Any, model: Path, tmp_path: Path) -> None:
+    """auto takes the trained model for an input like its training data, and says what that is."""
+    facts = learn.run(context(large, tmp_path, model=str(model)))
+
+    assert facts["way"] == "shipped"
+    assert "made-1" in facts["why"]
+
+
+def test_strange_codes_are_learned_anew(
+    large: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """auto learns without labels where codes are of systems that the model has not seen, and names them."""
+    con = database.connect(memory_gib=1, threads=1)
+    con.execute(
+        "COPY (SELECT * REPLACE ('ICD10' AS system) FROM read_parquet("
+        f"{database.quote(large.events)})) TO {database.quote(tmp_path / 'events.parquet')} (FORMAT parquet)"
+    )
+    given = context(large, tmp_path, model=str(model))
+    inputs = {**given.inputs, "events": tmp_path / "events.parquet"}
+    facts = learn.run(dataclasses.replace(given, inputs=inputs))
+
+    assert facts["way"] == "unlabelled"
+    assert "ICD10" in facts["why"]
+
+
+def test_few_records_take_the_trained_model(world: Any, model: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    """auto takes the trained model where there is too little to learn from, even if it fits badly."""
+    monkeypatch.setattr(learn, "FEWEST_PAIRS", 10**6)
+    monkeypatch.setattr(profile, "misfits", lambda found, seen: ["it is odd"])
+    facts = learn.run(context(world, tmp_path, model=str(model)))
+
+    assert facts["way"] == "shipped"
+    assert "it is odd" in facts["why"] and "too few" in facts["why"]
+
+
+@pytest.mark.parametrize(("way", "said"), [("none", "the config says so"), ("shipped", "the config says so")])
+def test_the_config_has_the_last_word(world: Any, model: Path, tmp_path: Path, way: str, said: str) -> None:
+    """A way that the config names is taken without looking."""
+    facts = learn.run(context(world, tmp_path, way=way, model=str(model)))
+
+    assert (facts["way"], facts["why"]) == (way, said)
+
+
+def test_a_missing_model_is_named(world: Any, tmp_path: Path) -> None:
+    """A model file that is not there is refused with its path."""
+    with pytest.raises(UsageError, match="nowhere"):
+        learn.run(context(world, tmp_path, way="shipped", model="nowhere.json"))
+
+
+def test_a_model_of_other_features_is_refused(world: Any, model: Path, tmp_path: Path) -> None:
+    """A model whose trees read other features than there are is not used."""
+    text = model.read_text().replace("first_name_edits", "first_name_other")
+    model.write_text(text)
+
+    with pytest.raises(UsageError, match="other features"):
+        learn.run(context(world, tmp_path, way="shipped", model=str(model)))
+
+
+def test_judged_is_what_a_run_would_say(large: Any, trained: Learned) -> None:
+    """Pairs that the demographics settle, or without histories, keep their demographic log-odds."""
+    sample = sample_of(large, folds=1)
+    alone = trained.demographic.predict(sample.demographic, np.zeros(len(sample), dtype=np.int64), 1)
+    both = judged.logits(sample, trained, 1)
+    settled = ~judged.asked(alone, sample)
+
+    np.testing.assert_array_equal(both[settled], alone[settled])
+    assert (both[~settled] != alone[~settled]).any()
