@@ -25,6 +25,7 @@ from resolver.judges.features.population import CODED, Drift, Floats, Ints, Popu
 
 ONCE_SHARE = 0.05  # a code that fewer of its carriers than this have on two days happens once
 ONCE_CARRIERS = 20  # and that is only known of codes with so many carriers
+SHIFT, UNKNOWN_DAY = 100_000.0, 1.0  # days
 CLIP = 5.0  # log-odds that one kind of measurement may give or take
 
 FEATURES: tuple[Feature, ...] = (
@@ -134,9 +135,9 @@ class ClinicalFeatures:
         self.back_totals = self.comes_back.sum(axis=1)
         once = (table["repeated"] < ONCE_SHARE) & (table["carriers"] >= ONCE_CARRIERS) & (table["kind"] == "procedure")
         self.once = matrix(rarity, once)
-        # A shift keeps day 0 apart from "not there" in a sparse matrix.
-        self.first = matrix(np.nan_to_num(table["first"].astype(float)) + 1)
-        self.last = matrix(np.nan_to_num(table["last"].astype(float)) + 1)
+        # A shift keeps all days, and the days that are not known, apart from "not there" in a sparse matrix.
+        self.first = matrix(np.ma.filled(table["first"].astype(float) + SHIFT, UNKNOWN_DAY))
+        self.last = matrix(np.ma.filled(table["last"].astype(float) + SHIFT, UNKNOWN_DAY))
 
     def _shared(self, kind: str, left: Ints, right: Ints) -> dict[str, Floats]:
         rarity, total = self.rarity[kind], self.totals[kind]
@@ -172,7 +173,8 @@ class ClinicalFeatures:
         later = np.maximum(first_left.data, first_right.data)
         earlier_end = np.minimum(last_left.data, last_right.data)
         twice = both.copy()
-        twice.data = (apart > 30).astype(float)
+        dated = (first_left.data > UNKNOWN_DAY) & (first_right.data > UNKNOWN_DAY)
+        twice.data = (dated & (apart > 30)).astype(float)
 
         def add_up(values: Floats) -> Floats:
             result: Floats = np.bincount(row, values, minlength=len(left)).astype(float)
@@ -182,8 +184,8 @@ class ClinicalFeatures:
         return {
             "codes_missing": np.where(nothing, np.nan, expected - back),
             "codes_expected": expected,
-            "codes_near": add_up(weight.data * (apart <= 31)),
-            "codes_between": add_up(weight.data * (later <= earlier_end)),
+            "codes_near": add_up(weight.data * (dated & (apart <= 31))),
+            "codes_between": add_up(weight.data * (dated & (later <= earlier_end))),
             "codes_twice": once.multiply(twice).sum(axis=1),
         }
 
