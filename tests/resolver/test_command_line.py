@@ -1,94 +1,146 @@
-"""The program as a whole: what becomes of errors, of Ctrl-C, and of what was typed wrong."""
+"""The command line: errors become a line and an exit code, and nothing heavy is imported before it is needed."""
 
 from __future__ import annotations
 
-import signal
+import errno
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
-import click
+import duckdb
 import pytest
 
-from resolver import cli, judges
-from resolver.cli import screen
-from resolver.errors import UsageError
+from resolver import cli, errors
+
+HEAVY = ("duckdb", "lightgbm", "numpy", "polars", "pyarrow", "pydantic", "rich", "splink", "jinja2", "scipy")
 
 
-def code(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as left:
-        cli.main(list(arguments))
-    return int(left.value.code or 0)
+def every_error() -> list[type[errors.ResolverError]]:
+    found: list[type[errors.ResolverError]] = [errors.ResolverError]
+    for one in found:
+        found += one.__subclasses__()
+    return found
 
 
-def test_a_misspelt_command_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
-    """Wrong usage ends with 2 and names the command that was meant."""
-    assert code("chekc", "my.yaml") == 2
-    assert "did you mean check?" in capsys.readouterr().err
+def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def raising(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli.cli, "main", raising)
 
 
-def test_ctrl_c_ends_with_130_whatever_a_library_makes_of_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_tree_of_errors_is_as_drawn() -> None:
+    """Each error has the exit code that the drawing at the top of its file gives it, and none is missing there."""
+    drawn = {}
+    for line in (errors.__doc__ or "").splitlines():
+        words = line.replace("├──", "").replace("└──", "").replace("│", "").split()
+        if words and words[0].endswith("Error"):
+            drawn[words[0]] = int(words[1])
+
+    assert drawn == {one.__name__: one.exit_code for one in every_error() if one.__module__ == "resolver.errors"}
+    assert set(drawn.values()) == {1, 2, 3, 75}
+
+
+@pytest.mark.parametrize("kind", [one for one in every_error() if one is not errors.SettingsError])
+def test_each_error_is_one_line_and_one_code(
+    kind: type[errors.ResolverError], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An interrupt that a library turned into an error of its own still counts as one, and the handler is put back."""
+    """What went wrong and what to do come as one line on standard error, with the error's exit code."""
+    fail_with(monkeypatch, kind("It broke.", do="Mend it."))
+    with pytest.raises(SystemExit) as leave:
+        cli.main(["run"])
 
-    @click.command()
-    def work() -> None:
-        try:
-            signal.raise_signal(signal.SIGINT)
-        except KeyboardInterrupt:
-            raise RuntimeError("query interrupted") from None
-
-    monkeypatch.setattr(cli.Lazy, "resolve_command", lambda self, ctx, args: ("work", work, []))
-    assert code("work") == 130
-    assert "run the same command again" in capsys.readouterr().err
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert leave.value.code == kind.exit_code
+    assert capsys.readouterr() == ("", "resolver: It broke. Mend it.\n")
 
 
-def test_a_place_that_cant_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A folder that can't be made ends in one line with its path."""
-    (tmp_path / "file").touch()
-    data = tmp_path / "desk.csv"
-    data.write_text("id,last,first\n1,A,B\n2,C,D\n", encoding="utf-8")
-
-    assert code("init", str(data), "--out", str(tmp_path / "file" / "my.yaml")) == 1
-    assert str(tmp_path / "file") in capsys.readouterr().err
-
-
-def test_a_fault_of_a_source_is_reported_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An unknown key in the only source does not count as having no source, too."""
-    config = tmp_path / "my.yaml"
-    config.write_text("run: {dir: runs}\nsources:\n  - {kind: fhir, path: a, name: b, nmae: c}\n", encoding="utf-8")
-
-    assert code("run", str(config)) == 2
-    assert "has 1 fault: sources.0.nmae: unknown key; did you mean name?" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("given", ["nonsense", "=3", "link..x=3", "link.max_block=[1"])
-def test_a_malformed_set_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], given: str) -> None:
-    """--set without a whole key or with a value that is no YAML ends with 2 and one line."""
-    config = tmp_path / "my.yaml"
-    config.write_text("run: {dir: runs}\nsources:\n  - {kind: fhir, path: a, name: b}\n", encoding="utf-8")
-
-    assert code("run", str(config), "--set", given) == 2
-    assert len(capsys.readouterr().err.splitlines()) == 1
-
-
-def test_a_judge_that_nobody_brings_is_refused_before_the_run(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "disk is full"),
+        (duckdb.IOException("Could not write: No space left on device"), "disk is full"),
+        (duckdb.OutOfMemoryException("failed to allocate"), "run.memory_gib"),
+        (PermissionError(errno.EACCES, "Permission denied", "/data/records.csv"), "/data/records.csv"),
+        (duckdb.ConversionException("Could not convert string 'Lindqvist' to INT32"), "ConversionException"),
+        (ValueError("born 1980-02-03"), "ValueError"),
+    ],
+)
+def test_errors_of_others_quote_nothing(
+    error: Exception, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An unknown judge ends the run before anything is read, even a source."""
-    config = tmp_path / "my.yaml"
-    config.write_text("run: {dir: runs}\nsources:\n  - {kind: fhir, path: a, name: b}\n", encoding="utf-8")
+    """An error of a library is one line without its own words, which can quote records; --debug adds where it was."""
+    for arguments in (["run"], ["--debug", "run"]):
+        fail_with(monkeypatch, error)
+        with pytest.raises(SystemExit) as leave:
+            cli.main(arguments)
+        told = capsys.readouterr().err
+        assert leave.value.code == 1
+        assert said in told.splitlines()[-1]
+        assert "Lindqvist" not in told
+        assert "1980" not in told
+        assert ("Traceback" in told) == ("--debug" in arguments)
 
-    assert code("run", str(config), "--set", "adjudicate.judges=[demographic, magic]") == 2
-    assert "There is no judge magic" in capsys.readouterr().err
-    with pytest.raises(UsageError, match="no judge magic"):
-        judges.find("magic")
+
+def test_stopping(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ctrl-C ends with 130 and says that nothing is lost."""
+    fail_with(monkeypatch, KeyboardInterrupt())
+    with pytest.raises(SystemExit) as leave:
+        cli.main(["run"])
+
+    assert leave.value.code == 130
+    assert "same command again" in capsys.readouterr().err
 
 
-def test_figures_on_the_screen_are_those_of_the_report(capsys: pytest.CaptureFixture[str]) -> None:
-    """Neither screen nor report rounds a figure up: 0.96247 is 0.9624 in both, and 0.99996 is not 1."""
-    from resolver import report
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["rum"], "did you mean run?"),
+        (["evalute", "x.yaml"], "did you mean evaluate?"),
+        (["mpi", "lookupp"], "lookup"),
+        (["xyzzy"], "xyzzy"),
+        (["run"], "CONFIG"),
+        (["run", "x.yaml", "--form", "link"], "--from"),
+    ],
+)
+def test_wrong_use(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A command or option that does not exist ends with 2 and names the nearest one."""
+    with pytest.raises(SystemExit) as leave:
+        cli.main(arguments)
 
-    for share in (0.96247, 0.99996, 1.0, 0.5):
-        assert screen.figure(share) == report._figure(share)
-    assert screen.figure(0.99996) == "0.9999"
+    assert leave.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_no_such_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A stage that does not exist ends with 2 and lists those that do."""
+    (tmp_path / "c.yaml").write_text("run: {dir: run}\nsources: [{kind: synthea, path: data}]\n")
+    with pytest.raises(SystemExit) as leave:
+        cli.main(["run", str(tmp_path / "c.yaml"), "--from", "clusters"])
+
+    assert leave.value.code == 2
+    assert "ingest, link" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    """Help is there at once: no library that takes long to load is imported for it."""
+    program = (
+        "import sys; from resolver import cli\n"
+        f"try: cli.main({arguments!r})\n"
+        f"except SystemExit as leave: print('LOADED', leave.code, [one for one in {HEAVY!r} if one in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines()[-1] == "LOADED 0 []"
+
+
+def test_every_command_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every command of the list can be loaded and has a help of its own."""
+    for name in cli.COMMANDS:
+        with pytest.raises(SystemExit) as leave:
+            cli.main([name, "--help"])
+        shown: Any = capsys.readouterr().out
+        assert leave.value.code == 0, name
+        assert "Usage" in shown
