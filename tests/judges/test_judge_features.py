@@ -126,3 +126,25 @@ def test_histories_may_be_missing(world: Any, tmp_path: Path, missing: str) -> N
 
         assert len(histories.of(pairs)) == len(pairs)
         assert not histories.known(pairs).any()
+
+
+def test_days_that_are_not_known_are_near_to_none(world: Any, tmp_path: Path) -> None:
+    """Where codes have no date at all, they are shared as before, and none counts as near in time or as twice."""
+    undated = rewritten(world.events, tmp_path / "events.parquet", "SELECT * REPLACE (NULL::TIMESTAMP AS start) FROM t")
+    found = table(world.records, undated, world.pairs)
+    before = table(world.records, world.events, world.pairs)
+    names = [feature.name for feature in FEATURES]
+
+    for name in ("codes_near", "codes_between", "codes_twice"):
+        assert before[:, names.index(name)].any() or name == "codes_twice"
+        assert not found[:, names.index(name)].any()
+    shared = names.index("condition_shared")
+    np.testing.assert_allclose(found[:, shared], before[:, shared], rtol=1e-5)
+
+
+def test_some_days_that_are_not_known_change_nothing_else(world: Any, tmp_path: Path) -> None:
+    """Dates that are missing here and there, and days around the first of 1900, are no reason to stop."""
+    start = "CASE hash(code) % 3 WHEN 0 THEN NULL WHEN 1 THEN TIMESTAMP '1899-12-31' ELSE start END"
+    mixed = rewritten(world.events, tmp_path / "events.parquet", f"SELECT * REPLACE ({start} AS start) FROM t")
+
+    assert len(table(world.records, mixed, world.pairs)) == len(table(world.records, world.events, world.pairs))
