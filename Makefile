@@ -21,7 +21,7 @@ demo: $(STAMP) ## install, then run the whole way on the bundled sample
 	$(BIN)/resolver demo
 
 test: $(STAMP) ## install, then run the test suite that CI runs
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto
 
 lint: $(STAMP) ## ruff: format and rules
 	$(BIN)/ruff format --check .
