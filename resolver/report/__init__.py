@@ -37,7 +37,7 @@ def render(content: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"count": _count, "share": _share, "signed": _signed, "figure": _figure}
+    environment.filters |= {"count": _count, "share": _share, "signed": _signed, "figure": _figure, "percent": _percent}
     return environment.get_template("page.html").render(**content, charts=_charts(content))
 
 
@@ -142,6 +142,11 @@ def _share(value: float | None, digits: int = 1) -> str:
 def _figure(value: float | None) -> str:
     """Four digits after the point, never rounded up to 1."""
     return "–" if value is None else f"{math.floor(value * 1e4 + 1e-9) / 1e4:.4f}"
+
+
+def _percent(value: float | None) -> str:
+    """The same figure as a percentage, so that a sentence and the card below it agree."""
+    return "–" if value is None else f"{math.floor(value * 1e4 + 1e-9) / 100:.2f}%"
 
 
 def _signed(value: float | None) -> str:

@@ -164,6 +164,12 @@ def test_figures_never_round_up_to_perfect(value: float | None, share: str, figu
     assert report._figure(value) == figure
 
 
+def test_a_percentage_and_a_figure_agree() -> None:
+    """The sentence at the top and the card below it never differ by rounding."""
+    assert (report._percent(0.96247), report._figure(0.96247)) == ("96.24%", "0.9624")
+    assert report._percent(1.0) == "100.00%"
+
+
 def test_labels_of_charts_are_escaped() -> None:
     """A label with HTML in it stays text inside a chart."""
     assert EVIL not in charts.columns(EVIL, [(EVIL, 3)], EVIL)
