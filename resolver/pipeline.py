@@ -59,7 +59,7 @@ STAGES: tuple[Stage, ...] = (
         "adjudicate",
         "ask the judges about the pairs",
         reads=("records", "events", "pairs", "learned.json"),
-        writes=("verdicts", "clinical_population.parquet"),
+        writes=("verdicts", "clinical_population.parquet", "value_counts.parquet"),
         sections=("adjudicate", "decide"),
         run=adjudicate.run,
         watches=adjudicate.watches,

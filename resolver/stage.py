@@ -42,11 +42,14 @@ class StageContext:
         run = self.settings.run
         return database.connect(memory_gib=run.memory_gib, threads=run.threads, spill=self.scratch)
 
-    def write(self, con: duckdb.DuckDBPyConnection, query: str, output: str) -> int:
-        """Write a query to an output as Parquet, in its order; the number of rows."""
+    def write(self, con: duckdb.DuckDBPyConnection, query: str, output: str, group: int = 122_880) -> int:
+        """Write a query to an output as Parquet, in its order; the number of rows.
+
+        `group` is the number of rows that a reader of one row has to read: less for wide tables that are looked into.
+        """
         path = self.outputs[output]
         ((rows,),) = con.execute(
-            f"COPY ({query}) TO {database.quote(path)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)"
+            f"COPY ({query}) TO {database.quote(path)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {group})"
         ).fetchall()
         return int(rows)
 

@@ -17,7 +17,9 @@ from resolver.judges import Evidence, Judge
 from resolver.settings import Settings
 from resolver.stage import Facts, StageContext
 
+# What the embedded judges leave, so that a pair can be explained without reading all records and histories again.
 POPULATION = "clinical_population.parquet"
+COUNTS = "value_counts.parquet"
 CHUNK = 1_000_000  # pairs handed to a judge at once, so that its memory stays bounded
 
 
@@ -42,6 +44,7 @@ def run(context: StageContext) -> Facts:
         context.outputs[POPULATION],
         context.scratch,
         context.progress,
+        counts=context.outputs[COUNTS],
         pairs=context.inputs["pairs"],
     )
     facts: Facts = {}
@@ -52,6 +55,8 @@ def run(context: StageContext) -> Facts:
         from resolver.judges.features.population import Population
 
         Population.empty().save(context.outputs[POPULATION])
+    if not context.outputs[COUNTS].exists():  # no judge counted values
+        con.execute(f"COPY (SELECT 0 AS rid WHERE false) TO {quote(context.outputs[COUNTS])} (FORMAT parquet)")
     context.write(
         con,
         f"{tables.VERDICTS.select('verdicts')} ORDER BY left_rid, right_rid, judge",

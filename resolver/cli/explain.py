@@ -120,10 +120,9 @@ def _doubtful(run: Opened) -> list[dict[str, Any]]:
     if not pairs:
         raise RunError("The run has no scored pair that no person has judged.", do="Look at resolver check CONFIG.")
     rids = [rid for one in pairs for rid in (one["left_rid"], one["right_rid"])]
-    records, clusters = run.records(rids), run.clusters(rids)
+    names, clusters = run.names(rids), run.clusters(rids)
     for one in pairs:
-        one["left"] = records[one["left_rid"]]["record_id"]
-        one["right"] = records[one["right_rid"]]["record_id"]
+        one["left"], one["right"] = names[one["left_rid"]][0], names[one["right_rid"]][0]
         one["together"] = clusters[one["left_rid"]] == clusters[one["right_rid"]]
     return pairs
 

@@ -66,10 +66,10 @@ def _together(run: Opened, low: int, high: int, logit: float | None, records: li
         return replace(result, why=f"One person of {len(records):,} records: the pair {own}, others hold it together.")
     ties = Ties.of(run, records)
     way, weakest = ties.strongest_way(low, high)
-    named = run.records(way)
+    named = run.names(way)
     return replace(
         result,
-        way=tuple(str(named[rid]["record_id"]) for rid in way),
+        way=tuple(named[rid][0] for rid in way),
         why=f"One person of {len(records):,} records: the pair {own}, but others hold it together. The strongest way"
         f" goes over {len(way) - 2} other record{'s' if len(way) != 3 else ''}; its weakest step has"
         f" {words.signed(weakest)}.",

@@ -109,8 +109,14 @@ class Opened:
         raw = ", ".join(f"raw_{name}" for name in FIELDS)
         found = self.rows(
             f"SELECT rid, record_id, source, {', '.join(FIELDS)}, {raw} FROM records WHERE rid IN ({_list(rids)})"
+            " ORDER BY rid"
         )
         return {int(row["rid"]): row for row in found}
+
+    def names(self, rids: Sequence[int]) -> dict[int, tuple[str, str]]:
+        """Record id and source, by rid."""
+        found = self.rows(f"SELECT rid, record_id, source FROM records WHERE rid IN ({_list(rids)})")
+        return {int(row["rid"]): (str(row["record_id"]), str(row["source"])) for row in found}
 
     def _sources(self) -> str:
         names = [str(row["source"]) for row in self.rows("SELECT DISTINCT source FROM records ORDER BY source")]

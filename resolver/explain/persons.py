@@ -161,10 +161,11 @@ def _neighbours(run: Opened, rids: Sequence[int], records: dict[int, Row]) -> tu
         return ()
     members = run.members([int(row["cluster"]) for row in found])
     everyone = [rid for own in members.values() for rid in own]
-    others = run.records(everyone)
-    sources = {rid: str(row["source"]) for rid, row in (others | records).items()}
-    names = {rid: str(row["record_id"]) for rid, row in others.items()}
-    persons = run.persons_of(sorted(names.values()))
+    others = run.names(everyone)
+    sources = {rid: source for rid, (_, source) in others.items()} | {
+        rid: str(row["source"]) for rid, row in records.items()
+    }
+    persons = run.persons_of(sorted(record for record, _ in others.values()))
     listed = ", ".join(str(rid) for rid in everyone)
     cuts = run.rows(
         f"""
@@ -184,7 +185,7 @@ def _neighbours(run: Opened, rids: Sequence[int], records: dict[int, Row]) -> tu
         result.append(
             Neighbour(
                 cluster=int(row["cluster"]),
-                person_id=persons.get(names[own[0]]),
+                person_id=persons.get(others[own[0]][0]),
                 records=len(own),
                 best=float(row["best"]),
                 mine=int(row["mine"]),

@@ -43,8 +43,8 @@ class Ties:
         for row in run.decisions(order.tolist()):
             a, b = np.searchsorted(order, [row["left_rid"], row["right_rid"]])
             own[a, b] = own[b, a] = row["logit"]
-        records = run.records(order.tolist())
-        source = np.array([str(records[int(rid)]["source"]) for rid in order])
+        names = run.names(order.tolist())
+        source = np.array([names[int(rid)][1] for rid in order])
         same_source = float(run.facts["cluster"]["same_source_logit"])
         worth = np.nan_to_num(own, nan=run.settings.cluster.unscored_logit)
         worth = worth + same_source * (source[:, None] == source[None, :])

@@ -316,6 +316,7 @@ class _Walk:
             run.file("clinical_population.parquet"),
             run.scratch,
             Progress(),
+            counts=run.file("value_counts.parquet"),
             only=(self.low, self.high),
             pairs=scores,
         )

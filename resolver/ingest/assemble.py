@@ -168,7 +168,10 @@ class Assembly:
             FROM event WHERE reason IS NULL"""
         return {
             "records": context.write(
-                con, RECORDS.select(f"({self._with_base(records, 'records')})") + " ORDER BY rid", "records"
+                con,
+                RECORDS.select(f"({self._with_base(records, 'records')})") + " ORDER BY rid",
+                "records",
+                group=20_480,
             ),
             "slices": context.write(
                 con, SLICES.select(f"({self._with_base(slices, 'slices')})") + " ORDER BY rid", "slices"

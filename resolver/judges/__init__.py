@@ -31,7 +31,8 @@ class Evidence:
     population: Path  # where the clinical judge leaves how common codes are and how measurements move
     scratch: Path
     progress: Progress
-    only: tuple[int, ...] | None = None  # to explain a few pairs: read these records alone, and `population` as it is
+    counts: Path | None = None  # where the embedded judges leave how common the values of each record are
+    only: tuple[int, ...] | None = None  # to explain a few pairs: these records alone; population, counts are only read
     pairs: Path | None = None  # Splink's scores
     shared: dict[str, Any] = field(default_factory=dict)  # what judges of one run make once and hand to each other
 

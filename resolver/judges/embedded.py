@@ -51,7 +51,9 @@ class _Held:
         run = evidence.settings.run
         learned = Learned.load(evidence.learned)
         con = database.connect(memory_gib=run.memory_gib, threads=run.threads, spill=evidence.scratch)
-        features = demographic.DemographicFeatures(con, evidence.records, evidence.only, evidence.pairs)
+        features = demographic.DemographicFeatures(
+            con, evidence.records, evidence.only, evidence.pairs, evidence.counts
+        )
         return cls(learned, con, features, record_folds(con, evidence.records, learned.folds, evidence.only))
 
 

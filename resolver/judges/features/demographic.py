@@ -213,10 +213,12 @@ class DemographicFeatures:
         records: Path,
         only: Sequence[int] | None = None,
         pairs: Path | None = None,
+        counts: Path | None = None,
     ) -> None:
-        """`only`: hold these records alone; how common their values are is still counted among all.
+        """`counts`: where it is kept how common the values of each record are, as counted among all.
 
-        `pairs`: Splink's scores; without them that feature has no number.
+        `only`: hold these records alone, with what `counts` says of them. `pairs`: Splink's scores; without them that
+        feature has no number.
         """
         self.con = con
         self.splink = "NULL" if pairs is None else "s.logit"
@@ -228,25 +230,27 @@ class DemographicFeatures:
         )
         everyone = f"read_parquet({quote(records)})"
         columns = ", ".join(FIELDS)
-        if only is None:
-            counts = ", ".join(f"count({field}) OVER (PARTITION BY {field}) AS n_{field}" for field in COUNTED)
+        kept = ", ".join(f"n_{field}" for field in COUNTED)
+        if only is not None:
+            if counts is None:
+                raise ValueError("a few records alone do not tell how common their values are among all")
+            wanted = ", ".join(map(str, only)) or "NULL"
             con.execute(
-                f"CREATE OR REPLACE TABLE person_fields AS SELECT rid, {columns}, {counts} FROM {everyone} ORDER BY rid"
+                f"CREATE OR REPLACE TABLE person_fields AS SELECT rid, {columns}, {kept} FROM"
+                f" (SELECT rid, {columns} FROM {everyone} WHERE rid IN ({wanted})) JOIN"
+                f" (SELECT rid, {kept} FROM read_parquet({quote(counts)}) WHERE rid IN ({wanted})) USING (rid)"
+                " ORDER BY rid"
             )
             return
-        wanted = ", ".join(map(str, only)) or "NULL"
+        counted = ", ".join(f"count({field}) OVER (PARTITION BY {field}) AS n_{field}" for field in COUNTED)
         con.execute(
-            f"CREATE OR REPLACE TEMP TABLE few AS SELECT rid, {columns} FROM {everyone} WHERE rid IN ({wanted})"
+            f"CREATE OR REPLACE TABLE person_fields AS SELECT rid, {columns}, {counted} FROM {everyone} ORDER BY rid"
         )
-        joins = " ".join(
-            f"LEFT JOIN (SELECT {field}, count(*) AS n_{field} FROM {everyone}"
-            f" WHERE {field} IN (SELECT {field} FROM few) GROUP BY {field}) USING ({field})"
-            for field in COUNTED
-        )
-        counts = ", ".join(f"coalesce(n_{field}, 0) AS n_{field}" for field in COUNTED)
-        con.execute(
-            f"CREATE OR REPLACE TABLE person_fields AS SELECT rid, {columns}, {counts} FROM few {joins} ORDER BY rid"
-        )
+        if counts is not None:
+            con.execute(
+                f"COPY (SELECT rid, {kept} FROM person_fields ORDER BY rid) TO {quote(counts)}"
+                " (FORMAT parquet, COMPRESSION zstd)"
+            )
 
     def births(self) -> pl.DataFrame:
         """rid, numbered from 0 in the order of the records held, and the day of birth, counted from 1900."""
