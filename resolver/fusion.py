@@ -36,27 +36,27 @@ def parts_sql(pairs: str, verdicts: str, voices: Sequence[Voice], prior: float, 
     `pairs` and `verdicts` are names of relations. A judge that revises is measured against where the pair stood before
     it, so that the parts always add up to the sum.
     """
-    joins, parts = [], dict.fromkeys(PARTS, "NULL::DOUBLE")
-    standing = f"({base_weight!r} * p.logit)"
-    parts["demographics"] = f"({standing} - ({prior!r}))"
-    marks = ["'splink'"]
-    for number, voice in enumerate(voices):
-        v = f"v{number}"
-        joins.append(
-            f"LEFT JOIN (SELECT left_rid, right_rid, logit, fingerprint FROM {verdicts}"
-            f" WHERE judge = {quote(voice.name)} AND status = 'ok') {v} USING (left_rid, right_rid)"
-        )
+    standing = f"{base_weight!r} * logit"
+    nobody = ", ".join(f"NULL::DOUBLE AS {part}" for part in PARTS if part != "demographics")
+    query = (
+        f"SELECT left_rid, right_rid, {standing} AS standing, {standing} - ({prior!r}) AS demographics, {nobody},"
+        f" 'splink' AS fingerprint FROM {pairs}"
+    )
+    for voice in voices:
         added = (
-            f"({v}.logit - ({standing}))"
-            if voice.role == "revises"
-            else f"({voice.weight!r} * ({v}.logit - ({voice.offset!r})))"
+            "v.logit - p.standing" if voice.role == "revises" else f"{voice.weight!r} * (v.logit - ({voice.offset!r}))"
         )
-        before = parts[voice.part]
-        parts[voice.part] = added if before.startswith("NULL") else f"({before} + coalesce({added}, 0))"
-        standing = f"({standing} + coalesce({added}, 0))"
-        marks.append(f"{quote(voice.name)} || ':' || {v}.fingerprint")
-    columns = ", ".join(f"{parts[part]} AS {part}" for part in PARTS)
+        # One level per judge: each needs what the ones before it came to, and SQL that repeats itself would double.
+        query = f"""
+            SELECT * EXCLUDE (added, gave) REPLACE (
+                standing + coalesce(added, 0) AS standing,
+                CASE WHEN added IS NULL THEN {voice.part} ELSE coalesce({voice.part}, 0) + added END AS {voice.part},
+                concat_ws(' ', fingerprint, {quote(voice.name + ":")} || gave) AS fingerprint)
+            FROM (
+                SELECT p.*, {added} AS added, v.fingerprint AS gave FROM ({query}) p LEFT JOIN (
+                    SELECT left_rid, right_rid, logit, fingerprint FROM {verdicts}
+                    WHERE judge = {quote(voice.name)} AND status = 'ok') v USING (left_rid, right_rid))"""
     return (
-        f"SELECT p.left_rid, p.right_rid, {prior!r}::DOUBLE AS prior, {columns}, {standing} AS logit,"
-        f" concat_ws(' ', {', '.join(marks)}) AS fingerprint FROM {pairs} p {' '.join(joins)}"
+        f"SELECT left_rid, right_rid, {prior!r}::DOUBLE AS prior, {', '.join(PARTS)}, standing AS logit, fingerprint"
+        f" FROM ({query})"
     )
