@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -93,7 +94,12 @@ def show(result: dict[str, Any]) -> None:
         )
     if tiers:
         rows.append(("links", f"{tiers.get('match', 0):,} sure, {result['cuts']:,} cut by clustering"))
-        rows.append(("to review", f"{tiers.get('gray', 0):,} pairs are gray"))
+        rows.append(
+            (
+                "to review",
+                f"{tiers.get('gray', 0):,} pairs are gray; the most doubtful: resolver explain CONFIG --doubtful",
+            )
+        )
     if result["judges_why"]:
         rows.append(("judges", f"{result['judges']}: {result['judges_why']}"))
     rows.extend(_quality(result))
@@ -102,7 +108,7 @@ def show(result: dict[str, Any]) -> None:
     width = max(len(name) for name, _ in rows) + 2
     click.echo("")
     for name, text in rows:
-        click.echo(f"  {click.style(name.ljust(width), bold=True)}{text}")
+        click.echo(f"  {click.style(name.ljust(width), bold='NO_COLOR' not in os.environ)}{text}")
     click.echo("")
     click.echo(f"  {'stage':<12}{'seconds':>9}{'peak MiB':>10}")
     for stage in result["stages"]:
