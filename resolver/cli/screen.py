@@ -139,10 +139,15 @@ def _quality(result: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(
             (
                 "quality (estimated)",
-                f"precision {figure(guess['precision'])}, recall {figure(guess['recall'])} of scored pairs",
+                f"precision {_guess(guess, 'precision')}, recall {_guess(guess, 'recall')} of scored pairs",
             )
         )
     return rows
+
+
+def _guess(guess: dict[str, Any], name: str) -> str:
+    interval = guess["intervals"].get(name)
+    return figure(guess[name]) + (f" ({interval[0]:.4f} to {interval[1]:.4f})" if interval else "")
 
 
 def figure(share: float | None) -> str:

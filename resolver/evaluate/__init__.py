@@ -5,6 +5,7 @@
     counts.py     pairs and clusters, record by record
     figures.py    sums into figures
     fields.py     golden values, and what missed pairs differ in
+    estimate.py   how right the run is, as far as that is known without truth
     bootstrap.py  intervals
 
 Records that the truth does not know are left out of all that needs it, and counted.
@@ -51,7 +52,7 @@ def measure(context: StageContext) -> dict[str, Any]:
     import numpy as np
 
     from resolver.database import quote
-    from resolver.evaluate import bootstrap, counts, fields, figures, stream
+    from resolver.evaluate import bootstrap, counts, estimate, fields, figures, stream
     from resolver.evaluate import truth as truths
 
     settings = context.settings.evaluate
@@ -66,7 +67,7 @@ def measure(context: StageContext) -> dict[str, Any]:
         truth = truths.read(con, settings.truth, records) if settings.truth else None
         step.advance(1)
         person = truth.person if truth else None
-        walk = stream.walk(con, decisions, pairs, person, cluster)
+        walk = stream.walk(con, decisions, pairs, person, len(cluster))
         step.advance(1)
         sizes = np.bincount(cluster)
         sizes = sizes[sizes > 0]
@@ -74,7 +75,7 @@ def measure(context: StageContext) -> dict[str, Any]:
             "records": len(cluster),
             "persons": len(sizes),
             "sizes": {str(size): int(number) for size, number in enumerate(np.bincount(sizes)) if number},
-            "estimated": figures.estimated(walk),
+            "estimated": estimate.estimate(con, decisions, cluster),
         }
         if truth is None or person is None:
             metrics |= {

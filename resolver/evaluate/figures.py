@@ -118,15 +118,3 @@ def curve(walk: Walk, records: Records) -> list[list[float]]:
                 ]
             )
     return result
-
-
-def estimated(walk: Walk) -> dict[str, Any]:
-    """What the probabilities themselves promise of the pairs after clustering, without any truth."""
-    precision = walk.expected_inside / walk.inside if walk.inside else None
-    recall = walk.expected_inside / walk.expected_all if walk.expected_all else None
-    return {
-        "precision": None if precision is None else round(precision, 6),
-        "recall": None if recall is None else round(recall, 6),
-        "true": round(walk.expected_all, 1),
-        "of": "scored pairs",
-    }

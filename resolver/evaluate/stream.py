@@ -41,9 +41,6 @@ class Walk:
     calibration: Floats = field(default_factory=lambda: np.zeros((4, len(CALIBRATION) - 1)))
     deciles: Floats = field(default_factory=lambda: np.zeros((3, 20)))
     losses: Floats = field(default_factory=lambda: np.zeros(2))  # sums of squared error and of log loss
-    expected_all: float = 0.0
-    expected_inside: float = 0.0
-    inside: int = 0
 
 
 def batches(con: duckdb.DuckDBPyConnection, query: str) -> Iterator[dict[str, npt.NDArray[Any]]]:
@@ -54,15 +51,14 @@ def batches(con: duckdb.DuckDBPyConnection, query: str) -> Iterator[dict[str, np
         }
 
 
-def walk(con: duckdb.DuckDBPyConnection, decisions: str, pairs: str, person: Ints | None, cluster: Ints) -> Walk:
-    """Add up `decisions` and, for the baselines, `pairs`."""
-    count = len(cluster)
+def walk(con: duckdb.DuckDBPyConnection, decisions: str, pairs: str, person: Ints | None, count: int) -> Walk:
+    """Add up `decisions` of `count` records and, for the baselines, `pairs`."""
     total = Walk(
         before_right=np.zeros(count), before_predicted=np.zeros(count), found=np.zeros(count), tiers=_no_tiers()
     )
     tier = "CASE tier WHEN 'match' THEN 0 WHEN 'gray' THEN 1 ELSE 2 END::TINYINT AS tier"
     for block in batches(con, f"SELECT left_rid, right_rid, logit, probability, {tier} FROM {decisions}"):
-        _decisions(total, block, person, cluster)
+        _decisions(total, block, person)
     if person is not None:
         for block in batches(con, f"SELECT left_rid, right_rid, logit FROM {pairs}"):
             _baseline(total, block, person)
@@ -73,13 +69,9 @@ def _no_tiers() -> dict[str, dict[str, float]]:
     return {name: {"pairs": 0, "expected_true": 0.0, "known": 0, "true": 0} for name in TIERS}
 
 
-def _decisions(total: Walk, block: dict[str, npt.NDArray[Any]], person: Ints | None, cluster: Ints) -> None:
+def _decisions(total: Walk, block: dict[str, npt.NDArray[Any]], person: Ints | None) -> None:
     left, right, probability, tier = (block[name] for name in ("left_rid", "right_rid", "probability", "tier"))
     total.pairs += len(left)
-    inside = cluster[left] == cluster[right]
-    total.expected_all += float(probability.sum())
-    total.expected_inside += float(probability[inside].sum())
-    total.inside += int(inside.sum())
     for number, name in enumerate(TIERS):
         chosen = tier == number
         total.tiers[name]["pairs"] += int(chosen.sum())

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from resolver.learn.sample import Sample
 
 SHIPPED = Path(__file__).parent.parent / "models" / "embedded.json"
+LOOK = 20_000  # pairs that are enough to see whether a model fits
 FEWEST_PAIRS = 500
 FEWEST_MATCHES = 100  # expected by Splink; with fewer, trees would learn its noise
 
@@ -62,7 +63,8 @@ def _learn(context: StageContext) -> Learned:
         return Learned("none", "the config says so", card={"asked": asked})
     if shipped is not None and way == "shipped":
         return _take(shipped, "the config says so", asked)
-    sample, found = _look(context)
+    most = settings.learn.max_pairs
+    sample, found = _look(context, min(most, LOOK) if shipped else most)
     few = _too_few(sample)
     if shipped is None:
         return _without_labels(context, sample, "the config says so", few, asked)
@@ -74,7 +76,7 @@ def _learn(context: StageContext) -> Learned:
         return _take(shipped, f"the input is like what it was trained on, most of all {near}", asked)
     said = "the model that ships does not fit: " + "; ".join(misfits)
     if few is None:
-        return _without_labels(context, sample, said, few, asked)
+        return _without_labels(context, _look(context, most)[0], said, few, asked)
     if strange:
         return _take(replace(shipped, joint=None), f"{said}; {few}, so only its demographic half is used", asked)
     return _take(shipped, f"{said}; but {few}", asked)
@@ -103,7 +105,7 @@ def _take(shipped: Learned, why: str, asked: str) -> Learned:
     return Learned("shipped", why, shipped.demographic, shipped.joint, {"asked": asked, "facts": version})
 
 
-def _look(context: StageContext) -> tuple[Sample, dict[str, Any]]:
+def _look(context: StageContext, most: int) -> tuple[Sample, dict[str, Any]]:
     from resolver.learn import profile, unlabelled
     from resolver.learn.sample import draw
 
@@ -114,7 +116,7 @@ def _look(context: StageContext) -> tuple[Sample, dict[str, Any]]:
             records,
             events,
             context.inputs["pairs"],
-            most=context.settings.learn.max_pairs,
+            most=most,
             folds=unlabelled.FOLDS,
         )
         return sample, profile.of(con, records, events)
@@ -128,7 +130,7 @@ def _misfits(
 
     seen = shipped.card["seen"]
     if len(sample):
-        found |= profile.doubt(judged.logits(sample, replace(shipped), context.settings.run.threads))
+        found |= profile.doubt(judged.logits(sample, shipped, context.settings.run.threads))
     return profile.misfits(found, seen), profile.codes(found, seen)
 
 
