@@ -16,7 +16,9 @@ import click
 from resolver.errors import RunError, UsageError
 
 if TYPE_CHECKING:
-    from resolver.explain import Explanation, Line, Opened, Person
+    from resolver.explain.opened import Opened
+    from resolver.explain.persons import Person
+    from resolver.explain.waterfall import Explanation, Line
 
 LINES = 8  # per group, the rest as one
 PAIRS = 15  # of a person
@@ -73,10 +75,13 @@ def explain(
         raise UsageError("--svg draws a pair.", do="Give two records, or --doubtful.")
     loaded = settings.load(config, overrides)
 
-    from resolver.explain import Opened, pair, person, words
+    from resolver.explain import words
+    from resolver.explain.opened import Opened
 
     with Opened(loaded) as run:
         if len(what) == 1:
+            from resolver.explain.persons import person
+
             found_person = person(run, what[0])
             if as_json:
                 _json(asdict(found_person))
@@ -88,6 +93,8 @@ def explain(
             left, right = pairs[0]["left_rid"], pairs[0]["right_rid"]
         else:
             left, right = run.rid(what[0], "The first record"), run.rid(what[1], "The second record")
+        from resolver.explain.waterfall import pair
+
         found = pair(run, left, right)
     if svg is not None:
         _draw(found, svg, everything)

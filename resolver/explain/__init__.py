@@ -7,14 +7,8 @@
     persons.py     a person: its pairs, its weakest bridge, its nearest neighbours
     words.py       what features are about, and how values are written
     svg.py         a waterfall as a picture
+    ties.py        all pairs of one person: the strongest way between two records, the weakest bridge
 
 Nothing here is written down but the picture that is asked for. What is shown holds patient text; errors do not.
+The command line imports only the file that it needs: most of the time goes into imports.
 """
-
-from __future__ import annotations
-
-from resolver.explain.opened import Opened
-from resolver.explain.persons import Person, person
-from resolver.explain.waterfall import Explanation, Group, Line, Part, pair
-
-__all__ = ["Explanation", "Group", "Line", "Opened", "Part", "Person", "pair", "person"]

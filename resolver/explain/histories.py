@@ -15,6 +15,8 @@ from resolver.judges.features.population import CODED, Population
 NAMED = 3  # shared codes that are spelled out, the rarest first
 LONGEST = 44  # letters of a description
 _FIRST_DAY = date(1900, 1, 1)
+_CARE, _MEASURED = "time of care", "measurements"
+LABELS = frozenset({*((words.about(kind) or (kind,))[0] for kind in CODED), _CARE, _MEASURED})
 
 
 def side_by_side(run: Opened, left: int, right: int) -> dict[str, tuple[str, str, str]]:
@@ -23,8 +25,8 @@ def side_by_side(run: Opened, left: int, right: int) -> dict[str, tuple[str, str
     population = Population.load(run.file("clinical_population.parquet"))
     return {
         **_codes(run, left, right, population),
-        "time of care": _care(run, left, right),
-        "measurements": _measured(run, left, right, population),
+        _CARE: _care(run, left, right),
+        _MEASURED: _measured(run, left, right, population),
     }
 
 

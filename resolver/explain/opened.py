@@ -105,12 +105,14 @@ class Opened:
         return int(found[0]["rid"])
 
     def records(self, rids: Sequence[int]) -> dict[int, Row]:
-        """The records themselves, by rid."""
-        raw = ", ".join(f"raw_{name}" for name in FIELDS)
-        found = self.rows(
-            f"SELECT rid, record_id, source, {', '.join(FIELDS)}, {raw} FROM records WHERE rid IN ({_list(rids)})"
-            " ORDER BY rid"
-        )
+        """The records themselves, by rid; what came in (raw_<field>) where it could not be used."""
+        which = f"FROM records WHERE rid IN ({_list(rids)}) ORDER BY rid"
+        found = self.rows(f"SELECT rid, record_id, source, {', '.join(FIELDS)} {which}")
+        empty = [name for name in FIELDS if any(row[name] is None for row in found)]
+        if empty:
+            came = self.rows(f"SELECT {', '.join(f'raw_{name}' for name in empty)} {which}")
+            for row, raw in zip(found, came, strict=True):
+                row.update({f"raw_{name}": raw[f"raw_{name}"] for name in empty if row[name] is None})
         return {int(row["rid"]): row for row in found}
 
     def names(self, rids: Sequence[int]) -> dict[int, tuple[str, str]]:

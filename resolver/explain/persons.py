@@ -53,9 +53,10 @@ def person(run: Opened, text: str) -> Person:
     records = run.records(rids)
     of = run.clusters(rids)
     clusters = sorted(set(of.values()))
-    decisions = sorted(run.decisions(rids), key=lambda row: (row["logit"], row["left_rid"], row["right_rid"]))
+    pairs = run.decisions(rids)
+    decisions = sorted(pairs, key=lambda row: (row["logit"], row["left_rid"], row["right_rid"]))
     size = len(rids)
-    ties = Ties.of(run, rids) if size <= MOST else None
+    ties = Ties.of(run, rids, pairs) if size <= MOST else None
     if ties is None:
         notes.append(f"With {size:,} records it is too large to look for its weakest bridge.")
     known = run.persons_of([str(row["record_id"]) for row in records.values()])
@@ -144,12 +145,11 @@ def _neighbours(run: Opened, rids: Sequence[int], records: dict[int, Row]) -> tu
     run.con.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE near AS
-        WITH across AS (
-            SELECT left_rid AS mine, right_rid AS theirs, logit FROM decisions
-            WHERE left_rid IN ({wanted}) AND right_rid NOT IN ({wanted})
-            UNION ALL SELECT right_rid, left_rid, logit FROM decisions
-            WHERE right_rid IN ({wanted}) AND left_rid NOT IN ({wanted}))
-        SELECT mine, theirs, logit, cluster FROM across JOIN clusters ON clusters.rid = theirs"""
+        WITH touched AS MATERIALIZED (
+            SELECT left_rid AS mine, right_rid AS theirs, logit FROM decisions WHERE left_rid IN ({wanted})
+            UNION ALL SELECT right_rid, left_rid, logit FROM decisions WHERE right_rid IN ({wanted}))
+        SELECT mine, theirs, logit, cluster FROM touched JOIN clusters ON clusters.rid = theirs
+        WHERE theirs NOT IN ({wanted})"""
     )
     found = run.rows(
         f"""

@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from resolver.explain.opened import Opened
+from resolver.explain.opened import Opened, Row
 
 Floats = NDArray[np.float64]
 
@@ -36,11 +36,12 @@ class Ties:
     worth: Floats  # what it counts for clustering; 0 on the diagonal
 
     @classmethod
-    def of(cls, run: Opened, rids: Sequence[int]) -> Ties:
+    def of(cls, run: Opened, rids: Sequence[int], decisions: Sequence[Row] | None = None) -> Ties:
+        """`decisions` are those on the pairs among these records, where they were read already."""
         order = np.array(sorted(rids), dtype=np.int64)
         size = len(order)
         own = np.full((size, size), np.nan)
-        for row in run.decisions(order.tolist()):
+        for row in run.decisions(order.tolist()) if decisions is None else decisions:
             a, b = np.searchsorted(order, [row["left_rid"], row["right_rid"]])
             own[a, b] = own[b, a] = row["logit"]
         names = run.names(order.tolist())

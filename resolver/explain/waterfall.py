@@ -334,9 +334,8 @@ class _Walk:
         total = math.fsum(part.logit for part in parts)
         ordered = tuple(sorted(parts, key=lambda part: (-abs(part.logit), part.name)))
         if not fields:
-            seen = self._histories.get(label)
-            if seen is not None:
-                left, right, note = seen
+            if label in histories.LABELS:
+                left, right, note = self._histories[label]
             elif note is None:
                 note = _strongest(ordered)
         elif note is None:

@@ -6,6 +6,7 @@ explanation says what the model did, not roughly what it did. Knows nothing of w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,8 +55,8 @@ class Trees:
 
     @property
     def features(self) -> list[str]:
-        names: list[str] = self.booster.feature_name()
-        return names
+        found = re.search(r"^feature_names=(.*)$", self.text, re.MULTILINE)
+        return found[1].split() if found else []
 
     def predict(self, table: NDArray[np.float32], threads: int) -> Floats:
         """Raw log-odds, one per row."""
