@@ -14,8 +14,8 @@ from resolver.database import quote
 from resolver.errors import UsageError
 from resolver.evaluate import counts, slices_of
 from resolver.evaluate import truth as truths
-from resolver.learn import profile, sample
-from resolver.learn.labelled import FOLDS, Population
+from resolver.learn import profile, sample, unlabelled
+from resolver.learn.labelled import Population
 from resolver.progress import Progress
 
 STAGES_NEEDED = ("ingest", "link")
@@ -35,7 +35,9 @@ def load(config: Path, progress: Progress) -> Population:
     records, events = folder.require("records"), folder.require("events")
     progress.say(f"{config.stem}: features")
     with database.connect(memory_gib=loaded.run.memory_gib, threads=loaded.run.threads) as con:
-        drawn = sample.draw(con, records, events, folder.require("pairs"), most=loaded.learn.max_pairs, folds=FOLDS)
+        drawn = sample.draw(
+            con, records, events, folder.require("pairs"), most=loaded.learn.max_pairs, folds=unlabelled.FOLDS
+        )
         table = f"read_parquet({quote(records)})"
         person = truths.read(con, loaded.evaluate.truth, table).person
         slices = f"read_parquet({quote(folder.require('slices'))})"
