@@ -65,7 +65,7 @@ def config(folder: Path, sources: Path | Sequence[Mapping[str, Any]], **sections
     """A config in `folder` whose run goes to folder/run. YAML reads JSON."""
     folder.mkdir(parents=True, exist_ok=True)
     content: dict[str, Any] = {
-        "run": {"dir": "run", "threads": 2, "memory_gib": 2},
+        "run": {"dir": "run", "threads": 1, "memory_gib": 2},
         "sources": [{"kind": "synthea", "path": str(sources)}] if isinstance(sources, Path) else list(sources),
         "evaluate": {"bootstrap": 5},
     }

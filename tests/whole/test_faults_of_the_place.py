@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from resolver import decide, files, golden, ingest, pipeline, runs, settings
+from resolver import decide, golden, ingest, pipeline, runs, settings
 from resolver.progress import Progress
 from resolver.stage import StageContext
 
@@ -179,20 +179,6 @@ def test_a_damaged_table_is_made_again(again: Path, whole: Any, damage: str) -> 
 
     assert done_stages(found) == ["decide"]
     assert path.read_bytes() == good
-
-
-def test_a_damaged_manifest(again: Path, whole: Any, finished: Path) -> None:
-    """Without a manifest that can be read all is done again, to the same result; ids stay."""
-    run = again.parent / "run"
-    ids = whole.crosswalk(run / "mpi.duckdb")
-    manifest = run / "manifest.json"
-    manifest.write_bytes(manifest.read_bytes()[:1000])
-    found = whole.command("run", again, "--full", "--json").json
-
-    assert done_stages(found) == [stage.name for stage in pipeline.STAGES]
-    for name in whole.exact:
-        assert files.digest(run / name) == files.digest(finished / "run" / name), name
-    assert whole.crosswalk(run / "mpi.duckdb") == ids
 
 
 def test_only_on_damaged_input(again: Path, whole: Any) -> None:

@@ -197,25 +197,17 @@ def test_nothing_is_done_again_after_publishing(added: Site, whole: Any) -> None
 
 
 def test_full_does_everything_anew(added: Site, tmp_path: Path, whole: Any) -> None:
-    """--full trains, scores and judges anew, carries nothing over, and persons that are the same keep their ids."""
+    """--full trains, scores and judges anew and carries nothing over; a record that is gone leaves its person; persons
+    that are as they were keep their ids."""
     site = later(added, tmp_path / "site")
-    said = whole.command("run", site.config, "--full", "--from", "ingest", "--set", "learn.way=none", "--json").json
+    gone = ids(site.config.parent / "bed", "facility_2", 1, last=False)
+    choose(whole, site.config.parent / "bed" / "facility_2", gone, keep=False)
+    said = whole.command("run", site.config, "--full", "--set", "learn.way=none", "--json").json
     before, after = whole.crosswalk(added.index), whole.crosswalk(site.index)
     same = whole.persons(added.run) & whole.persons(site.run)
 
     assert (said["added_to"], said["carried_over"], said["verdicts_carried_over"]) == (None, 0, 0)
+    assert set(before) - set(after) == {f"facility_2:{gone[0]}"}
     assert len(same) > 60
     for person in same:
         assert {before[record] for record in person} == {after[record] for record in person}
-
-
-def test_a_record_that_is_gone(added: Site, tmp_path: Path, whole: Any) -> None:
-    """A record that the sources no longer list leaves its person; the others stay who they are."""
-    site = later(added, tmp_path / "site")
-    gone = ids(site.config.parent / "bed", "facility_2", 1, last=False)
-    choose(whole, site.config.parent / "bed" / "facility_2", gone, keep=False)
-    whole.command("run", site.config, "--json").json  # noqa: B018
-    before, after = whole.crosswalk(added.index), whole.crosswalk(site.index)
-
-    assert set(before) - set(after) == {f"facility_2:{gone[0]}"}
-    assert {record: before[record] for record in after} == after
