@@ -353,7 +353,7 @@ def _compared(values: Sequence[tuple[Any, Any]], parts: Sequence[Part]) -> str:
     if len(values) == 1:
         ((left, right),) = values
         if left is None or right is None:
-            return ""
+            return "not known on either side" if left is right else "not known on one side"
         if left == right:
             return "same" if common is None else f"same; {math.exp(common):,.0f} records have it"
     return _strongest(parts)
