@@ -75,7 +75,10 @@ class Opened:
     @cached_property
     def facts(self) -> dict[str, Any]:
         """What each stage said of its work."""
-        return {name: entry["facts"] for name, entry in self.folder.manifest()["stages"].items()}
+        found = {name: entry["facts"] for name, entry in self.folder.manifest()["stages"].items()}
+        if not {"decide", "cluster"} <= found.keys():
+            raise RunError(f"The run in {self.folder.path} is not finished.", do="Run the config: resolver run CONFIG")
+        return found
 
     def rows(self, query: str, values: object = None) -> list[Row]:
         try:

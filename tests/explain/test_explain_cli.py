@@ -202,3 +202,12 @@ def test_before_a_run_it_says_what_to_run(finished: Any, explain: Explain, tmp_p
     code, _, said = explain(finished.config, "a", "b", "--set", f"run.dir={tmp_path / 'none'}")
     assert code == 1
     assert "Run the config first" in said
+
+
+def test_a_run_without_its_manifest_is_not_finished(finished: Any, explain: Explain, tmp_path: Path) -> None:
+    """What clustering counted with is in the manifest; without it the command says what to run."""
+    bare = finished.copy(tmp_path)
+    (bare.run / "manifest.json").unlink()
+    code, _, said = explain(bare.config, "cluster:0")
+    assert code == 1
+    assert "is not finished" in said
