@@ -87,9 +87,9 @@ def show(result: dict[str, Any]) -> None:
         rows.append(
             (
                 "added to",
-                f"run {result['added_to']}: {result['carried_over'] or 0:,} pairs keep their scores and"
-                f" {result['verdicts_carried_over']:,} verdicts stand. A judge that reads how common a value is might"
-                " give some of them slightly other log-odds today: --full asks anew",
+                f"run {result['added_to']}: {result['carried_over'] or 0:,} scores and"
+                f" {result['verdicts_carried_over']:,} verdicts stand, some of which might be slightly other today"
+                " (--full does all anew)",
             )
         )
     if tiers:

@@ -9,13 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, Protocol
-
-import polars as pl
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from resolver.errors import UsageError
 from resolver.progress import Progress
 from resolver.settings import Settings
+
+if TYPE_CHECKING:
+    import polars as pl
 
 GROUP = "resolver.judges"
 

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from resolver.errors import UsageError
 from resolver.files import digest_of
-from resolver.judges.learned import Learned
 from resolver.settings import Settings
 from resolver.stage import Facts, StageContext
 
 if TYPE_CHECKING:
+    from resolver.judges.learned import Learned
     from resolver.learn.sample import Sample
 
 SHIPPED = Path(__file__).parent.parent / "models" / "embedded.json"
@@ -51,6 +51,8 @@ def _file(settings: Settings) -> Path:
 
 
 def _learn(context: StageContext) -> Learned:
+    from resolver.judges.learned import Learned
+
     settings = context.settings
     way = settings.learn.way
     shipped = _shipped(settings) if way in ("auto", "shipped") else None
@@ -85,6 +87,7 @@ def _learn(context: StageContext) -> Learned:
 def _shipped(settings: Settings) -> Learned:
     """The model file, if its trees read the features that there are."""
     from resolver.judges.features import clinical, demographic
+    from resolver.judges.learned import Learned
     from resolver.judges.trees import Trees
 
     path = _file(settings)
@@ -101,6 +104,8 @@ def _shipped(settings: Settings) -> Learned:
 
 
 def _take(shipped: Learned, why: str, asked: str) -> Learned:
+    from resolver.judges.learned import Learned
+
     version = {"model": shipped.fingerprint("joint" if shipped.joint else "demographic")}
     return Learned("shipped", why, shipped.demographic, shipped.joint, {"asked": asked, "facts": version})
 
@@ -144,6 +149,7 @@ def _too_few(sample: Sample) -> str | None:
 
 
 def _without_labels(context: StageContext, sample: Sample, said: str, few: str | None, asked: str) -> Learned:
+    from resolver.judges.learned import Learned
     from resolver.learn import judged, unlabelled
 
     settings = context.settings

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import duckdb
-import numpy as np
 
 from resolver.link import rules
 from resolver.link.rules import EVERYTHING, Rule
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SAMPLED = 3000  # records
 CAPS = (5, 10, 20, 40, 80, 160, 320, 640, 1280)  # block sizes to choose from, below link.max_block
@@ -111,6 +114,8 @@ def _propose(con: duckdb.DuckDBPyConnection, number: int, rule: Rule, budget: fl
 
 def _says(con: duckdb.DuckDBPyConnection, source: str, scored: str, records: int) -> float:
     """Log-odds that sharing a clinical key adds: how often pairs that are surely one person's share one, to chance."""
+    import numpy as np
+
     column = "height" if source == "heights" else "code"
     sure, agree, chance = con.execute(f"""
         WITH sure AS (
@@ -136,6 +141,8 @@ def _choose(
     says: dict[str, float],
 ) -> Plan:
     """Greedy cover: again and again the rule and cap that add the most expected matches per candidate."""
+    import numpy as np
+
     sample = min(SAMPLED, records)
     caps = np.array(_caps(max_block))
     pair, rule, size = rows["pair"], rows["rule"], rows["size"]

@@ -32,10 +32,8 @@ def verdicts_digest(path: Path) -> str:
     """Changes when, and only when, what people say of any pair changes. The same for no index and for no verdicts."""
     from resolver.mpi import store, verdicts
 
-    if not store.exists(path):
-        return "none"
-    with store.read(path) as con:
-        return verdicts.digest(con)
+    with store.read_if_any(path) as con:
+        return "none" if con is None else verdicts.digest(con)
 
 
 def human_verdicts(path: Path) -> pl.DataFrame:
@@ -45,8 +43,8 @@ def human_verdicts(path: Path) -> pl.DataFrame:
     from resolver.mpi import store
 
     rows = []
-    if store.exists(path):
-        with store.read(path) as con:
+    with store.read_if_any(path) as con:
+        if con is not None:
             rows = con.execute(
                 "SELECT left_record, right_record, says FROM verdicts ORDER BY left_record, right_record"
             ).fetchall()
@@ -66,10 +64,8 @@ def last_run(path: Path) -> LastRun | None:
     """The last run that stands in the index; None where there is no index, or none stands."""
     from resolver.mpi import runs, store
 
-    if not store.exists(path):
-        return None
-    with store.read(path) as con:
-        found = runs.last(con)
+    with store.read_if_any(path) as con:
+        found = None if con is None else runs.last(con)
     return None if found is None else LastRun(found.run_id, found.content)
 
 

@@ -70,13 +70,22 @@ class Change:
         return number
 
 
-def exists(path: Path) -> bool:
-    """Whether there is an index. A run that was killed before its first commit leaves a file without one."""
+@contextlib.contextmanager
+def read_if_any(path: Path) -> Iterator[duckdb.DuckDBPyConnection | None]:
+    """The index, to look into; None where there is none.
+
+    A run that was killed before its first commit leaves a file without one.
+    """
     if not path.exists():
-        return False
+        yield None
+        return
     con = _open(path, read_only=True, memory_gib=READ_MEMORY_GIB, threads=1, spill=None)
     try:
-        return not _is_empty(con)
+        if _is_empty(con):
+            yield None
+        else:
+            _check_format(con, path)
+            yield con
     except duckdb.Error as error:
         raise _explained(error, path) from error
     finally:

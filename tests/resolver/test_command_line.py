@@ -136,6 +136,17 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     assert done.stdout.splitlines()[-1] == "LOADED 0 []"
 
 
+def test_the_list_of_stages_imports_nothing_heavy() -> None:
+    """A run that finds nothing to do needs no library but the database: stages import theirs when they are done."""
+    program = (
+        "import sys, resolver.pipeline, resolver.cli.screen\n"
+        f"print([one for one in {HEAVY!r} if one in sys.modules and one not in ('duckdb', 'pydantic')])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"
+
+
 def test_every_command_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     """Every command of the list can be loaded and has a help of its own."""
     for name in cli.COMMANDS:

@@ -166,7 +166,7 @@ def test_the_screen_says_where_it_can_differ(added: Site, first: Site) -> None:
     (line,) = [line for line in added.screen.splitlines() if line.strip().startswith("added to")]
 
     assert "run R1" in line
-    assert f"{added.facts('link')['pairs_carried_over']:,} pairs" in line
+    assert f"{added.facts('link')['pairs_carried_over']:,} scores" in line
     assert "--full" in line
     assert first.said["added_to"] is None
 
