@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from augmentation.settings import AugmentSettings
 from resolver.errors import SettingsError, UsageError
-from resolver.settings.base import Section
+from resolver.settings import reading
 
 _PLACES = (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs" / "augment")
 
@@ -35,7 +35,7 @@ def load(config: str, overrides: tuple[str, ...] = ()) -> AugmentSettings:
     """
     path = Path(config)
     if path.is_file():
-        content, where = _read(path), str(path)
+        content, where = reading.content(path), str(path)
         base = path.absolute().parent
     elif config in names():
         content, where, base = {"preset": config}, f"preset {config}", Path.cwd()
@@ -46,7 +46,7 @@ def load(config: str, overrides: tuple[str, ...] = ()) -> AugmentSettings:
     content = _anchored(content, base)
     chosen: dict[str, Any] = {}
     for override in overrides:
-        _put(chosen, override)
+        reading.put(chosen, override)
     if (preset := chosen.get("preset", content.get("preset"))) is not None:
         if preset not in names():
             raise SettingsError(where, [f"preset: no such preset; known are {', '.join(names())}"])
@@ -56,17 +56,12 @@ def load(config: str, overrides: tuple[str, ...] = ()) -> AugmentSettings:
 
 def _preset(name: str) -> dict[str, Any]:
     """A preset's content, on top of the preset that it starts from itself."""
-    content = _read(folder() / f"{name}.yaml")
+    content = reading.content(folder() / f"{name}.yaml")
     return merged(_preset(content["preset"]), content) if "preset" in content else content
 
 
 def parse(content: dict[str, Any], where: str) -> AugmentSettings:
-    from pydantic import ValidationError
-
-    try:
-        return AugmentSettings.model_validate(content)
-    except ValidationError as error:
-        raise SettingsError(where, [_fault(fault) for fault in error.errors()]) from None
+    return reading.parse(AugmentSettings, content, where=where)
 
 
 def merged(below: dict[str, Any], above: dict[str, Any], whole: tuple[str, ...] = _WHOLE) -> dict[str, Any]:
@@ -80,22 +75,6 @@ def merged(below: dict[str, Any], above: dict[str, Any], whole: tuple[str, ...] 
     return found
 
 
-def _read(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} can't be read: {type(error).__name__}.") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}, line {mark.line + 1}" if mark else str(path)
-        raise SettingsError(where, [f"not valid YAML: {getattr(error, 'problem', error)}"]) from None
-    if not isinstance(content, dict):
-        raise SettingsError(str(path), ["it must hold sections (population:, errors:, ...), not a single value"])
-    return content
-
-
 def _anchored(content: dict[str, Any], base: Path) -> dict[str, Any]:
     """The content with its two paths made absolute."""
     found = dict(content)
@@ -105,48 +84,3 @@ def _anchored(content: dict[str, Any], base: Path) -> dict[str, Any]:
     if isinstance(population, dict) and isinstance(population.get("dir"), str):
         found["population"] = {**population, "dir": str(base / Path(population["dir"]).expanduser())}
     return found
-
-
-def _put(content: dict[str, Any], override: str) -> None:
-    import yaml
-
-    name, equals, text = override.partition("=")
-    keys = [int(part) if part.isdigit() else part for part in name.strip().split(".")]
-    if not equals or not all(str(part) for part in keys):
-        raise UsageError(f"--set {override}: write it as section.key=value.")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise UsageError(f"--set {override}: the value is not valid YAML.") from None
-    place: Any = content
-    for part in keys[:-1]:
-        place = place.setdefault(part, {})
-        if not isinstance(place, dict):
-            raise UsageError(f"--set {override}: {part} is a value, not a section.")
-    place[keys[-1]] = value
-
-
-def _fault(fault: Any) -> str:
-    """One line for one of pydantic's faults."""
-    where = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        known = _known(fault["loc"][:-1])
-        near = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-        return f"{where}: unknown key; {hint}"
-    message = str(fault["msg"]).removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    return f"{where}: {message}" if where else message
-
-
-def _known(place: tuple[Any, ...]) -> list[str]:
-    section: Any = AugmentSettings
-    for part in place:
-        if isinstance(section, type) and issubclass(section, Section) and part in section.model_fields:
-            section = section.model_fields[str(part)].annotation
-            section = next((one for one in get_args(section) if _is_section(one)), section)
-    return sorted(section.model_fields) if _is_section(section) else []
-
-
-def _is_section(one: Any) -> bool:
-    return isinstance(one, type) and issubclass(one, Section)

@@ -11,9 +11,9 @@ import difflib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
-from resolver.errors import SettingsError, UsageError
+from resolver.settings import reading
 from resolver.settings.base import Section
 from synthea_runner.layout import LAYOUT
 
@@ -105,39 +105,9 @@ class SyntheaSettings(Section):
 def load(path: Path | None, overrides: dict[str, Any], *, leave_out: tuple[str, ...] = ()) -> SyntheaSettings:
     """Settings of a config, or the defaults where there is none. `overrides` are options that were given, `leave_out`
     tables to leave out besides those of the config."""
-    content: dict[str, Any] = {} if path is None else _read(path)
+    content = {} if path is None else reading.content(path, do="Leave --config out to use the defaults.")
     given = {name: value for name, value in overrides.items() if value is not None}
-    try:
-        chosen = SyntheaSettings.model_validate(content | given)
-        if not leave_out:
-            return chosen
-        return SyntheaSettings.model_validate(content | given | {"leave_out": (*chosen.leave_out, *leave_out)})
-    except ValidationError as error:
-        raise SettingsError(str(path or "The command"), [_fault(fault) for fault in error.errors()]) from None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except FileNotFoundError:
-        raise UsageError(f"There is no config {path}.", do="Leave --config out to use the defaults.") from None
-    except (OSError, UnicodeDecodeError):
-        raise UsageError(f"{path} can't be read.", do="Check its permissions, and that it is UTF-8 text.") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise SettingsError(f"{path}{where}", [f"not valid YAML: {getattr(error, 'problem', error)}"]) from None
-    if not isinstance(content, dict):
-        raise SettingsError(str(path), ["it must hold keys such as state:, not a single value"])
-    return content
-
-
-def _fault(fault: Any) -> str:
-    where = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        known = sorted(SyntheaSettings.model_fields)
-        near = difflib.get_close_matches(where, known, n=1)
-        return f"{where}: unknown key; " + (f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}")
-    return f"{where}: {fault['msg'].removeprefix('Value error, ')}"
+    where = str(path or "The command")
+    chosen = reading.parse(SyntheaSettings, content | given, where=where)
+    more = {"leave_out": (*chosen.leave_out, *leave_out)}
+    return reading.parse(SyntheaSettings, content | given | more, where=where) if leave_out else chosen

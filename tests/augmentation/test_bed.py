@@ -301,7 +301,7 @@ def test_configs_build_on_presets(tmp_path: Path) -> None:
         ("errors: {counts: [{share: 0.5, least: 3, most: 1}]}", "least must not be above most"),
         ("segment: {visited: [0.5, 0.4]}", "visited must add up to 1"),
         ("preset: realstic", "no such preset"),
-        ("[1, 2]", "must hold sections"),
+        ("[1, 2]", "must hold keys"),
         ("a: [", "not valid YAML"),
     ],
 )

@@ -58,7 +58,7 @@ def test_unknown_keys_of_a_source_and_of_the_top(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("run: {dir: run}\nlink: [", "line 2"),
-        ("just words", "must hold sections"),
+        ("just words", "must hold keys"),
         ("run: {dir: run}\n", "sources"),
         ("run: {dir: run}\nsources: []\n", "sources"),
     ],

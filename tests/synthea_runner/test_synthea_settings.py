@@ -48,7 +48,7 @@ def test_options_go_over_the_config(tmp_path: Path) -> None:
         ("leave_out: [claim]", "no table claim; did you mean claims?"),
         ("leave_out: [patients]", "patients can't be left out"),
         ("properties: {exporter.csv.export: false}", "exporter.csv.export is set by the runner"),
-        ("heap_gib: 0", "heap_gib: Input should be greater than 0"),
+        ("heap_gib: 0", "heap_gib: input should be greater than 0"),
         ("- a", "not a single value"),
         ("a: [", "line 1"),
     ],
