@@ -6,9 +6,7 @@ Errors become one line and an exit code here (see resolver/errors.py); --debug s
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
-import importlib
 import logging
 import signal
 import sys
@@ -19,6 +17,7 @@ from typing import Any, NoReturn
 import click
 
 from resolver import __version__
+from resolver.cli.lazy import Lazy
 from resolver.errors import ResolverError
 
 # Command -> where it is defined and its line in --help, which must not need an import.
@@ -32,39 +31,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("resolver.cli.evaluate:evaluate", "Compare a run with the truth."),
     "report": ("resolver.cli.report:report", "Write the report of a run as one HTML file."),
     "train": ("resolver.cli.train:train", "Fit the judges to labelled populations."),
+    "llm": ("llm_classifier.cli:llm", "The language-model judge: data set, training, promotion, serving."),
     "synthea": ("synthea_runner.cli:synthea", "Make synthetic populations."),
     "augment": ("augmentation.cli:augment", "Make a hard, labelled test bed from a population."),
     "data": ("synthea_runner.cli:data", "Pin data sets and check that they did not change."),
 }
 
 
-class Lazy(click.Group):
-    """A group that imports a command's file when the command is called, so that --help is quick."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-        if near and args[0] not in COMMANDS:
-            ctx.fail(f"There is no command {args[0]}; did you mean {near[0]}?")
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, does) for name, (_, does) in COMMANDS.items()])
-
-
-@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Lazy, commands_at=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="resolver")
 @click.option("--debug", is_flag=True, help="Show tracebacks and debug messages.")
 def cli(debug: bool) -> None:

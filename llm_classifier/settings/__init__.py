@@ -1,0 +1,26 @@
+"""Settings of the language-model judge's own commands, one class per section of its YAML config (configs/llm.yaml).
+
+What a run of `resolver run` needs to know of the judge is not here but in resolver/settings (sections llm, encoder).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from llm_classifier.settings.dataset import DatasetSettings
+from llm_classifier.settings.train import TrainSettings
+from resolver.settings import reading
+from resolver.settings.base import Section
+
+
+class LlmSettings(Section):
+    dataset: DatasetSettings | None = None
+    train: TrainSettings | None = None
+
+
+def load(path: Path, overrides: tuple[str, ...] = ()) -> LlmSettings:
+    """Read a config; `overrides` are `section.key=value`. Paths are relative to the config's folder."""
+    content = reading.content(path, do="Start from configs/llm.yaml.")
+    for override in overrides:
+        reading.put(content, override)
+    return reading.parse(LlmSettings, content, where=str(path), base=path.parent)
