@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import Literal, Protocol, get_args
+
+from resolver.errors import UsageError
+
+Name = Literal["transformers", "vllm", "vllm-server"]
+NAMES: tuple[str, ...] = get_args(Name)
 
 
 class Backend(Protocol):
@@ -12,8 +18,35 @@ class Backend(Protocol):
     def logits(self, prompts: Sequence[str]) -> Iterator[tuple[int, float]]:
         """(position in `prompts`, raw logit) as they become known, in any order.
 
-        Each position comes once. Who calls keeps what has come, so that a kill loses only what is under way.
+        Each position comes once. NaN where the prompt can't be scored: too long for the model, or refused by the
+        server. Who calls keeps what has come, so that a kill loses only what is under way.
         """
 
     def close(self) -> None:
         """Give back memory, processes and connections."""
+
+
+def open_backend(
+    model: Path,
+    *,
+    backend: str = "transformers",
+    endpoint: str | None = None,
+    batch_tokens: int = 16_384,
+    dtype: Literal["float32", "bfloat16"] | None = None,
+    device: str | None = None,
+    in_flight: int = 64,
+    timeout: float = 120.0,
+    give_up_after: float = 600.0,
+    python: Path | None = None,
+) -> Backend:
+    """A backend for the model in that folder; every one of them needs its tokenizer and what artifact.json says.
+
+    transformers: batches of `batch_tokens` in `dtype` on `device`. vllm: an offline engine, in the environment whose
+    interpreter is `python`. vllm-server: `in_flight` requests at once to `endpoint`; a request without an answer for
+    `timeout` seconds is sent again, and after `give_up_after` seconds without any answer it stops.
+    """
+    if backend == "transformers":
+        from llm_classifier.score.local import TransformersBackend
+
+        return TransformersBackend(model, batch_tokens=batch_tokens, dtype=dtype, device=device)
+    raise UsageError(f"There is no backend {backend}; there are {', '.join(NAMES)}.")
