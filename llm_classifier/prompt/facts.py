@@ -6,6 +6,7 @@ words do not become everybody's. Knows nothing of tokens or of the prompt.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
@@ -59,10 +60,15 @@ def pieces(
 
     Sorted by rid, section and rank.
     """
-    con = database.connect(memory_gib=database.memory_gib() / 2, threads=database.cores())
-    with con:
+    with (
+        tempfile.TemporaryDirectory(prefix="resolver-") as spill,
+        database.connect(memory_gib=database.memory_gib() / 2, threads=database.cores(), spill=Path(spill)) as con,
+    ):
         try:
-            return _pieces(con, records, events, rids, leave_out, without_years)
+            _read(con, events)
+            _terms(con)
+            _tell(con, rids, leave_out, without_years)
+            return _ranked(con, records)
         except duckdb.Error as error:
             # DuckDB quotes values in its messages.
             raise InputError(
@@ -71,152 +77,161 @@ def pieces(
             ) from None
 
 
-def _pieces(
-    con: duckdb.DuckDBPyConnection,
-    records: Path,
-    events: Path,
-    rids: pl.Series | None,
-    leave_out: Collection[str],
-    without_years: Collection[int],
-) -> pl.DataFrame:
+def _read(con: duckdb.DuckDBPyConnection, events: Path) -> None:
+    """`said`: what codes are called, each way of it with a number; `held`: who has which of them, and when."""
     con.register("sections", pl.DataFrame({"kind": list(SECTIONS.values()), "section": range(len(SECTIONS))}))
     barred = ", ".join(quote(one) for one in sorted({*FAST, *OBSERVATION_CODES}))
     con.execute(
         f"""
         CREATE TEMP VIEW history AS
         SELECT rid, section, coalesce(system, '') AS system, coalesce(code, upper(description), '') AS code,
-            description, start, stop, value, coalesce(unit, '') AS unit
+            coalesce(description, '') AS description, coalesce(unit, '') AS unit,
+            CAST(start AS DATE) AS start, CAST(stop AS DATE) AS stop, value
         FROM read_parquet({quote(events)}) JOIN sections USING (kind)
         WHERE kind <> 'measurement' OR (coalesce(code, '') NOT IN ({barred}) AND coalesce(isfinite(value), false))"""
     )
-    _terms(con)
-    con.register("wanted", pl.DataFrame({"rid": rids.unique() if rids is not None else []}, schema={"rid": pl.Int32}))
-    left_out = [number for number, section in enumerate(SECTIONS) if section in leave_out]
-    con.execute(
-        f"""
-        CREATE TEMP VIEW told AS
-        SELECT h.*, t.term, t.words, t.carriers, t.slow
-        FROM history h JOIN terms t USING (section, system, code)
-        WHERE {"rid IN (FROM wanted)" if rids is not None else "true"}
-            AND coalesce(section NOT IN ({_list(left_out)}), true)
-            AND coalesce(year(start) NOT IN ({_list(sorted(without_years))}), true)"""
-    )
-    ((everybody,),) = con.execute("SELECT count(DISTINCT rid) FROM history").fetchall()
-    coded, measured = _coded(int(everybody)), _measured()
-    con.execute(f"CREATE TEMP TABLE pieces AS FROM ({coded}) UNION ALL BY NAME FROM ({measured})")
-    return con.sql(
-        f"""
-        WITH own AS (
-            SELECT rid, list_distinct(list_filter(
-                regexp_split_to_array(lower(concat_ws(' ', first_name, middle_name, last_name, maiden_name,
-                    raw_first_name, raw_middle_name, raw_last_name, raw_maiden_name)), '[^\\p{{L}}]+'),
-                lambda w: length(w) > 1)) AS names
-            FROM read_parquet({quote(records)})),
-        named AS (
-            SELECT p.* EXCLUDE (words), CASE WHEN carriers < {VOCABULARY} AND names IS NOT NULL THEN
-                trim(array_to_string(list_filter(string_split(words, ' '),
-                    lambda w: NOT list_contains(names, regexp_replace(w, '[^\\p{{L}}]', '', 'g'))), ' '))
-                ELSE words END AS words
-            FROM pieces p LEFT JOIN own USING (rid))
-        SELECT rid, section, words, span,
-            row_number() OVER (PARTITION BY rid, section ORDER BY priority DESC, words, span) AS rank
-        FROM named WHERE words <> '' ORDER BY rid, section, rank"""
-    ).pl()
-
-
-def _terms(con: duckdb.DuckDBPyConnection) -> None:
-    """`terms`: the words for each code, and how many records carry the words."""
     con.execute(
         """
         CREATE TEMP TABLE said AS
-        SELECT section, system, code, description, count(DISTINCT rid) AS votes FROM history GROUP BY ALL"""
+        SELECT *, row_number() OVER (ORDER BY section, system, code, description, unit) AS said
+        FROM (SELECT DISTINCT section, system, code, description, unit FROM history)"""
     )
-    said = con.sql("FROM said").pl()
+    con.execute(
+        """
+        CREATE TEMP TABLE held AS
+        SELECT rid, said, start, stop, value
+        FROM history JOIN said USING (section, system, code, description, unit)"""
+    )
+
+
+def _terms(con: duckdb.DuckDBPyConnection) -> None:
+    """`terms`: what a prompt calls things, and how many records have them; `means`: the term of each way to say it."""
+    con.execute("CREATE TEMP TABLE has AS SELECT DISTINCT rid, said FROM held")
+    said = con.sql("FROM (SELECT said, count(*) AS votes FROM has GROUP BY said) JOIN said USING (said)").pl()
     clean = said.with_columns(
-        text.plain(pl.col("description")).alias("said_as"),
-        pl.when(pl.col("system") != "TEXT").then(pl.col("system") + " " + text.code(pl.col("code"))).alias("code_as"),
-    ).with_columns(text.plain(pl.col("code_as")))
-    con.register("clean", clean)
-    units = con.sql("SELECT DISTINCT unit FROM history").pl().with_columns(text.unit(pl.col("unit")).alias("shown"))
-    con.register(
-        "units",
-        units.with_columns(
-            pl.when(pl.col("shown") != "").then(" " + pl.col("shown")).otherwise(pl.lit("")).alias("shown")
-        ),
+        words=text.plain(pl.col("description")),
+        spelled=pl.when(pl.col("system") != "TEXT").then(pl.col("system") + " " + text.code(pl.col("code"))),
+        shown=text.unit(pl.col("unit")),
+    ).with_columns(
+        spelled=text.plain(pl.col("spelled")),
+        shown=pl.when(pl.col("shown") != "").then(" " + pl.col("shown")).otherwise(pl.lit("")),
     )
+    con.register("clean", clean)
     slow = ", ".join(quote(one) for one in SLOW)
     con.execute(
         f"""
-        CREATE TEMP TABLE terms AS
+        CREATE TEMP TABLE means AS
         WITH voted AS (
             SELECT section, system, code,
-                coalesce(arg_max(said_as, (by_words, said_as)) FILTER (said_as IS NOT NULL), min(code_as)) AS words
-            FROM (SELECT *, sum(votes) OVER (PARTITION BY section, system, code, said_as) AS by_words FROM clean)
-            GROUP BY ALL),
-        carried AS (
-            SELECT section, words, count(DISTINCT rid) AS carriers
-            FROM (SELECT DISTINCT rid, section, system, code FROM history) JOIN voted USING (section, system, code)
-            WHERE words IS NOT NULL GROUP BY ALL)
-        SELECT *, dense_rank() OVER (ORDER BY section, words) AS term,
+                coalesce(arg_max(words, (votes, words)) FILTER (words IS NOT NULL), min(spelled)) AS words
+            FROM (SELECT section, system, code, words, min(spelled) AS spelled, sum(votes) AS votes
+                FROM clean GROUP BY ALL)
+            GROUP BY ALL)
+        SELECT said, section, voted.words, shown, dense_rank() OVER (ORDER BY section, voted.words, shown) AS term,
             coalesce(list_position([{slow}], code), {len(SLOW) + 1}) AS slow
-        FROM voted JOIN carried USING (section, words)"""
+        FROM clean JOIN voted USING (section, system, code) WHERE voted.words IS NOT NULL"""
     )
     con.unregister("clean")
+    con.execute(
+        """
+        CREATE TEMP TABLE terms AS
+        SELECT term, any_value(section) AS section, any_value(words) AS words, any_value(shown) AS shown,
+            min(slow) AS slow, count(DISTINCT rid) AS carriers
+        FROM has JOIN means USING (said) GROUP BY term"""
+    )
 
 
-def _coded(everybody: int) -> str:
-    """SQL: one row per record and thing. Rarity counts in steps of two, so that a few records more change little."""
-    measured, immunized = (list(SECTIONS).index(name) for name in ("measurements", "immunizations"))
-    lasting = [list(SECTIONS).index(name) for name in ("conditions", "medications", "devices")]
-    counted = [list(SECTIONS).index(name) for name in ("conditions", "procedures", "encounters")]
-    return f"""
+def _tell(
+    con: duckdb.DuckDBPyConnection, rids: pl.Series | None, leave_out: Collection[str], without_years: Collection[int]
+) -> None:
+    """`pieces`: record, term, the years in words, and how much it tells. Rarity counts in steps of two, so that a few
+    records more change little."""
+    con.register("wanted", pl.DataFrame({"rid": rids.unique() if rids is not None else []}, schema={"rid": pl.Int32}))
+    con.execute(
+        f"""
+        CREATE TEMP TABLE told AS
+        SELECT rid, term, section, start, max(stop) AS stop, bool_or(stop IS NULL) AS open,
+            min(value) AS low, max(value) AS high
+        FROM held JOIN means USING (said)
+        WHERE {"rid IN (FROM wanted)" if rids is not None else "true"}
+            AND coalesce(section NOT IN ({_sections(leave_out)}), true)
+            AND coalesce(year(start) NOT IN ({", ".join(str(int(one)) for one in without_years) or "NULL"}), true)
+        GROUP BY rid, term, section, start"""
+    )
+    ((everybody,),) = con.execute("SELECT count(DISTINCT rid) FROM has").fetchall()
+    con.execute(
+        f"""
+        CREATE TEMP TABLE pieces AS
         WITH seen AS (
-            SELECT rid, section, term, any_value(words) AS words, any_value(carriers) AS carriers,
-                min(year(start)) AS first, max(year(coalesce(stop, start))) AS last,
-                count(DISTINCT CAST(start AS DATE)) AS times,
-                section IN ({", ".join(map(str, lasting))})
-                    AND coalesce(arg_max(stop IS NULL, start), false) AS ongoing,
-                coalesce(date_diff('day', min(start), max(coalesce(stop, start))) >= {LASTING_DAYS}, false) AS long
-            FROM told WHERE section <> {measured} GROUP BY rid, section, term),
+            SELECT rid, term, section, min(start) AS start, greatest(max(stop), max(start)) AS stop,
+                count(*) AS times,
+                section IN ({_sections(("conditions", "medications", "devices"))})
+                    AND bool_or(open AND start IS NOT NULL) AS ongoing
+            FROM told WHERE section NOT IN ({_sections(("measurements",))}) GROUP BY rid, term, section),
         doses AS (
-            SELECT rid, section, term, string_agg(
+            SELECT rid, term, string_agg(
                 ' ' || first || CASE WHEN first < last THEN '-' || last ELSE '' END, '' ORDER BY first) AS doses
             FROM (
-                SELECT rid, section, term, min(year) AS first, max(year) AS last,
+                SELECT rid, term, min(year) AS first, max(year) AS last,
                     row_number() OVER (PARTITION BY rid, term ORDER BY min(year) DESC) AS latest
                 FROM (
                     SELECT *, year - row_number() OVER (PARTITION BY rid, term ORDER BY year) AS run
-                    FROM (SELECT DISTINCT rid, section, term, year(start) AS year FROM told
-                        WHERE section = {immunized} AND start IS NOT NULL))
-                GROUP BY rid, section, term, run)
-            WHERE latest <= {RANGES} GROUP BY rid, section, term)
-        SELECT rid, section, words, carriers,
-            CASE WHEN first IS NULL THEN ''
+                    FROM (
+                        SELECT DISTINCT rid, term, year(start) AS year FROM told
+                        WHERE section IN ({_sections(("immunizations",))}) AND start IS NOT NULL))
+                GROUP BY rid, term, run)
+            WHERE latest <= {RANGES} GROUP BY rid, term)
+        SELECT rid, term, CASE
+                WHEN start IS NULL THEN ''
                 WHEN doses IS NOT NULL THEN doses
-                WHEN ongoing THEN ' since ' || first
-                ELSE CASE WHEN times > 1 AND section IN ({", ".join(map(str, counted))}) THEN ' x' || times ELSE '' END
-                    || ' ' || first || CASE WHEN last > first THEN '-' || last ELSE '' END
+                WHEN ongoing THEN ' since ' || year(start)
+                ELSE CASE WHEN times > 1 AND section IN ({_sections(("conditions", "procedures", "encounters"))})
+                        THEN ' x' || times ELSE '' END
+                    || ' ' || year(start) || CASE WHEN year(stop) > year(start) THEN '-' || year(stop) ELSE '' END
             END AS span,
-            floor(log2({everybody} / carriers)) + CASE WHEN ongoing OR long THEN {LASTING_BITS} ELSE 0 END AS priority
-        FROM seen LEFT JOIN doses USING (rid, section, term)"""
-
-
-def _measured() -> str:
-    """SQL: one row per record and kind of measurement, with its first and its latest value."""
-    measured = list(SECTIONS).index("measurements")
-    return f"""
-        SELECT rid, section, words, carriers, -slow AS priority,
-            CASE WHEN first_year < last_year THEN format(' {{:.4g}}{{}} {{}},', first, unit, first_year) ELSE '' END
-                || format(' {{:.4g}}{{}}', last, unit)
-                || CASE WHEN last_year IS NULL THEN '' ELSE ' ' || last_year END AS span
+            floor(log2({everybody} / carriers)) + CASE
+                WHEN ongoing OR stop - start >= {LASTING_DAYS} THEN {LASTING_BITS} ELSE 0 END AS priority
+        FROM seen LEFT JOIN doses USING (rid, term) JOIN terms USING (term, section)
+        UNION ALL
+        SELECT rid, term,
+            CASE WHEN year(start) < year(stop) THEN format(' {{:.4g}}{{}} {{}},', first, shown, year(start)) ELSE '' END
+                || format(' {{:.4g}}{{}}', last, shown)
+                || CASE WHEN stop IS NULL THEN '' ELSE ' ' || year(stop) END AS span,
+            -slow AS priority
         FROM (
-            SELECT rid, section, any_value(words) AS words, any_value(carriers) AS carriers, min(slow) AS slow,
-                shown AS unit,
-                min(year(start)) AS first_year, max(year(start)) AS last_year,
-                coalesce(arg_min(value, (start, value)), min(value)) AS first,
-                coalesce(arg_max(value, (start, value)), max(value)) AS last
-            FROM told JOIN units USING (unit) WHERE section = {measured} GROUP BY rid, section, term, shown)"""
+            SELECT rid, term, min(start) AS start, max(start) AS stop,
+                coalesce(arg_min(low, start), min(low)) AS first, coalesce(arg_max(high, start), max(high)) AS last
+            FROM told WHERE section IN ({_sections(("measurements",))}) GROUP BY rid, term)
+        JOIN terms USING (term)"""
+    )
 
 
-def _list(numbers: Collection[int]) -> str:
-    return ", ".join(str(int(one)) for one in numbers) or "NULL"
+def _ranked(con: duckdb.DuckDBPyConnection, records: Path) -> pl.DataFrame:
+    """The pieces in words and in order. Words that few carry lose what is part of the record's own name."""
+    names = ", ".join(f"{raw}{name}_name" for raw in ("", "raw_") for name in ("first", "middle", "last", "maiden"))
+    con.execute(
+        f"""
+        CREATE TEMP TABLE own AS
+        WITH called AS (
+            SELECT rid, list_filter(regexp_split_to_array(lower(concat_ws(' ', {names})), '[^\p{{L}}]+'),
+                lambda word: length(word) > 1) AS names
+            FROM read_parquet({quote(records)}) WHERE rid IN (SELECT rid FROM pieces))
+        SELECT rid, term, trim(array_to_string(list_filter(string_split(words, ' '),
+            lambda word: NOT list_contains(names, regexp_replace(word, '[^\p{{L}}]', '', 'g'))), ' ')) AS words
+        FROM pieces JOIN terms USING (term) JOIN called USING (rid) WHERE carriers < {VOCABULARY}"""
+    )
+    ranked = con.sql(
+        """
+        SELECT rid, section, term, span, own.words,
+            row_number() OVER (PARTITION BY rid, section ORDER BY priority DESC, term) AS rank
+        FROM pieces JOIN terms USING (term) LEFT JOIN own USING (rid, term)
+        WHERE coalesce(own.words, terms.words) <> '' ORDER BY rid, section, rank"""
+    ).pl()
+    everybodys = con.sql("SELECT term, words AS usual FROM terms").pl()
+    return ranked.join(everybodys, on="term", maintain_order="left").select(
+        "rid", "section", pl.coalesce("words", "usual").alias("words"), "span", "rank"
+    )
+
+
+def _sections(names: Collection[str]) -> str:
+    return ", ".join(str(number) for number, name in enumerate(SECTIONS) if name in names) or "NULL"
