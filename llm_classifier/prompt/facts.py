@@ -213,11 +213,11 @@ def _ranked(con: duckdb.DuckDBPyConnection, records: Path) -> pl.DataFrame:
         f"""
         CREATE TEMP TABLE own AS
         WITH called AS (
-            SELECT rid, list_filter(regexp_split_to_array(lower(concat_ws(' ', {names})), '[^\p{{L}}]+'),
+            SELECT rid, list_filter(regexp_split_to_array(lower(concat_ws(' ', {names})), '[^\\p{{L}}]+'),
                 lambda word: length(word) > 1) AS names
             FROM read_parquet({quote(records)}) WHERE rid IN (SELECT rid FROM pieces))
         SELECT rid, term, trim(array_to_string(list_filter(string_split(words, ' '),
-            lambda word: NOT list_contains(names, regexp_replace(word, '[^\p{{L}}]', '', 'g'))), ' ')) AS words
+            lambda word: NOT list_contains(names, regexp_replace(word, '[^\\p{{L}}]', '', 'g'))), ' ')) AS words
         FROM pieces JOIN terms USING (term) JOIN called USING (rid) WHERE carriers < {VOCABULARY}"""
     )
     ranked = con.sql(
