@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 from resolver.errors import UsageError
@@ -19,3 +20,13 @@ def need(module: str) -> Any:
             f"This needs {module.partition('.')[0]}, which is not installed here.",
             do="Install it with: pip install 'resolver[llm]'",
         ) from None
+
+
+def quiet() -> None:
+    """Call before transformers is loaded: it takes what is on disk, opens no connection and draws no bars of its own."""
+    for name in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_PROGRESS_BARS"):
+        os.environ.setdefault(name, "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    logging = need("transformers").utils.logging
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()

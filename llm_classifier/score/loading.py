@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llm_classifier import artifact
-from llm_classifier.artifact import Artifact
+from llm_classifier.artifact import Artifact, Kind
 from llm_classifier.needs import need
 from llm_classifier.tiny import WORDS
 from resolver.errors import DamagedError, UsageError
@@ -40,8 +40,13 @@ def load(folder: Path, *, dtype: Dtype | None = None, device: str | None = None)
     model = _model(folder, told, getattr(torch, dtype), where)
     model.eval()
     tokenizer = _tokenizer(folder)
-    answer = _classifier(model) if told.kind == "classifier" else _causal(model, answers(tokenizer))
+    answer = answering(model, told.kind, tokenizer)
     return Loaded(told, model, tokenizer, where, working_parameters(model), answer)
+
+
+def answering(model: Any, kind: Kind, tokenizer: Any) -> Callable[[Any, Any], Any]:
+    """Token ids, padded on the right, and their mask to raw logits; of a model that is still learning, too."""
+    return _classifier(model) if kind == "classifier" else _causal(model, answers(tokenizer))
 
 
 def answers(tokenizer: Any) -> tuple[int, int]:
