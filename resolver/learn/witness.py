@@ -37,20 +37,23 @@ class Witness:
 NOBODY = Witness(1.0, 0.0, 0.0, 0.0, 0)
 
 
-def hear(score: Floats, same: NDArray[np.bool_]) -> Witness:
-    """`same`: whether a pair comes from one source."""
+def hear(score: Floats, same: NDArray[np.bool_], weights: Floats | None = None) -> Witness:
+    """`same`: whether a pair comes from one source; `weights`: how many pairs each stands for."""
+    weight = np.ones(len(score)) if weights is None else weights
     low = score < UNLIKELY
-    chance = float(same[low].mean()) if low.any() else 0.0
+    chance = float((weight * same)[low].sum() / weight[low].sum()) if low.any() else 0.0
     heard = int((same & (np.abs(score) < OPEN)).sum())
     if heard < FEWEST or not 0.02 < chance < 0.9:
         return NOBODY
     edges = np.arange(LOWEST, HIGHEST + STEP / 2, STEP)
     place = np.digitize(score, edges)
     middle = np.concatenate([[LOWEST - STEP], (edges[:-1] + edges[1:]) / 2, [HIGHEST + STEP]])[1:]
-    counts = [np.bincount(place[chosen], minlength=len(edges) + 1)[1:].astype(float) for chosen in (same, ~same)]
+    counts: list[Floats] = [
+        np.bincount(place[one], weight[one], len(edges) + 1)[1:].astype(float) for one in (same, ~same)
+    ]
     slope, intercept, twice = 1.0, 0.0, chance / 2
     both = np.concatenate([middle, middle])
-    weights = np.concatenate(counts)
+    counted = np.concatenate(counts)
     for _ in range(ROUNDS):
         one = probability(slope * middle + intercept)
         here = twice * one / (twice * one + chance * (1 - one))
@@ -59,7 +62,7 @@ def hear(score: Floats, same: NDArray[np.bool_]) -> Witness:
         total = matches[0].sum() + matches[1].sum()
         twice = min(float((matches[0].sum() + chance) / (total + 1)), chance)
         before = (slope, intercept)
-        slope, intercept = line(both, np.concatenate([here, there]), weights, start=before)
+        slope, intercept = line(both, np.concatenate([here, there]), counted, start=before)
         if abs(slope - before[0]) + abs(intercept - before[1]) < 1e-6:
             break
     return Witness(slope, intercept, chance, twice, heard)

@@ -1,0 +1,139 @@
+"""The two views of a pair, its registration data and its histories, teach each other without any label.
+
+    Splink's log-odds, tempered    what is first believed of each pair
+    histories                      trees on the histories alone, fitted to what is believed: evidence of their own
+    registration data              trees on names, dates and addresses, fitted to both together; and again
+
+Each view is fitted to what the other says as well, so a kind of pair on which Splink is sure and wrong (twins share a
+name, a date and an address) is found out by histories that don't fit. That needs evidence which says the same of a
+match whatever the registration data are. Histories of two people of one age and sex look alike on their own, so their
+evidence is measured among pairs whose ages and sexes agree as far.
+
+Pairs that nothing speaks for are many and alike: some of them stand for all. Knows nothing of persons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resolver.cluster.graph import scramble
+from resolver.judges.features import Feature, clinical, demographic
+from resolver.judges.learned import pair_folds
+from resolver.judges.trees import Floats
+from resolver.learn.crossfit import cross_fit, probability
+from resolver.learn.sample import Sample
+
+ROUNDS = 4
+TREES = 100
+LEAVES = 15
+# Splink takes its fields to be independent. Where they are not it is sure and wrong, and no history could say so: what
+# it says for a pair is shrunk and capped. Against a pair it is not too sure.
+TEMPER = 0.35
+SUREST = 3.0
+CAP = 6.0  # log-odds that the histories may add
+HOPELESS = -8.0  # Splink's log-odds below which pairs are thinned
+FEWEST_HOPELESS = 5_000
+BORN_APART = (0.5, np.log(367), np.log(1 + 5 * 366))  # ln(1 + days): the same day, a year, five years, more
+ONE = 1.0  # imagined pair of the usual odds in each group of ages and sexes
+
+Table = NDArray[np.float32]
+AGE_GAP, SEX = Feature("born_apart", "how far apart the birth dates are"), Feature("sex_same", "same sex")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The pairs that fits are made on, with what each of them counts for, and the folds they are crossed over."""
+
+    rows: NDArray[np.int64]  # of the sample
+    weights: Floats
+    folds: NDArray[np.int64]
+    count: int  # of folds
+    seed: int
+    threads: int
+
+    @classmethod
+    def of(cls, sample: Sample, folds: int, seed: int, threads: int) -> Bench:
+        hopeless = sample.splink < HOPELESS
+        wanted = max(int((~hopeless).sum()), FEWEST_HOPELESS)
+        share = min(1.0, wanted / max(int(hopeless.sum()), 1))
+        drawn = scramble(sample.left, sample.right, seed) < np.uint64(min(int(share * 2**64), 2**64 - 1))
+        rows = np.flatnonzero(~hopeless | drawn)
+        stand_for = hopeless.sum() / max(int((hopeless & drawn).sum()), 1)
+        weights = np.where(hopeless[rows], stand_for, 1.0)
+        every = pair_folds(sample.folds, sample.left, sample.right, folds)
+        return cls(rows, weights, every[rows], folds, seed, threads)
+
+    def cross_fit(
+        self,
+        table: Table,
+        features: Sequence[Feature],
+        labels: Floats,
+        *,
+        trees: int,
+        only: NDArray[np.bool_] | None = None,
+    ) -> tuple[tuple[str, ...], Floats]:
+        """Trees per fold, and the score of each pair by those that have not seen it. Arrays are over `rows`."""
+        chosen = np.ones(len(table), dtype=bool) if only is None else only
+        held = [chosen & (self.folds == fold) for fold in range(self.count)]
+        taught = [chosen & (self.folds != fold) for fold in range(self.count)]
+        return cross_fit(
+            table,
+            features,
+            labels,
+            taught,
+            held,
+            rounds=trees,
+            leaves=LEAVES,
+            seed=self.seed,
+            threads=self.threads,
+            weights=self.weights,
+        )
+
+
+def prior(splink: Floats) -> Floats:
+    """What is first believed, as log-odds."""
+    result: Floats = np.where(splink < 0, splink, np.minimum(splink * TEMPER, SUREST))
+    return result
+
+
+def teach(sample: Sample, bench: Bench) -> Floats:
+    """Log-odds of the pairs of the bench by both views together, neither of which has seen the pair."""
+    known = sample.known[bench.rows]
+    table = sample.without_splink[bench.rows]
+    alike, group = _alike(sample.demographic[bench.rows])
+    histories = np.hstack([sample.histories[bench.rows], alike])
+    features = (*clinical.FEATURES[: clinical.ALONE], AGE_GAP, SEX)
+    registered = prior(sample.splink[bench.rows])
+    believed = probability(registered)
+    evidence = np.zeros(len(believed))
+    for _ in range(ROUNDS):
+        _, score = bench.cross_fit(histories, features, believed, trees=TREES, only=known)
+        usual = _usual(believed, group, np.where(known, bench.weights, 0.0))
+        evidence[known] = np.clip(score[known] - usual[group[known]], -CAP, CAP)
+        believed = probability(registered + evidence)
+        _, registered = bench.cross_fit(table, demographic.FEATURES, believed, trees=TREES)
+        believed = probability(registered + evidence)
+    result: Floats = registered + evidence
+    return result
+
+
+def _alike(table: Table) -> tuple[Table, NDArray[np.int64]]:
+    """How far ages and sexes of each pair agree: as columns, and as the number of a group of pairs."""
+    days = table[:, demographic.names.index("birth_date_days")]
+    sex = table[:, demographic.names.index("sex_same")]
+    gap = np.where(np.isfinite(days), 1 + np.digitize(days, BORN_APART), 0)
+    same = np.where(np.isfinite(sex), 1 + (sex > 0), 0)
+    return np.stack([gap, same], axis=1).astype(np.float32), gap * 3 + same
+
+
+def _usual(believed: Floats, group: NDArray[np.int64], weights: Floats) -> Floats:
+    """Log-odds of a match in each group."""
+    groups = int(group.max()) + 1
+    overall = float((weights * believed).sum() / weights.sum())
+    matches = np.bincount(group, weights * believed, minlength=groups) + ONE * overall
+    odds: Floats = matches / (np.bincount(group, weights * (1 - believed), minlength=groups) + ONE * (1 - overall))
+    return np.log(odds)
