@@ -30,11 +30,15 @@ def count(texts: pl.Series, tokenizer: Any | None) -> Ints:
 
 
 def estimate(text: pl.Expr) -> pl.Expr:
-    """More tokens than the text has: one per digit, mark or line end, one per two letters and one per word begun."""
+    """Tokens where there is no tokenizer: one per digit, mark or line end, one per three letters, half a one per word.
+
+    Meant to be too many. On 3,960 synthetic histories it was never less than a vocabulary of 32,000 pieces gives, and
+    1.3 times as much in the middle; Gemma's has eight times as many pieces, so it needs fewer tokens still.
+    """
     letters = text.str.replace_all(r"[^\p{L}\p{M}]", "").str.len_bytes()
     words = text.str.count_matches(r"[\p{L}\p{M}]+")
     others = text.str.count_matches(r"[^\p{L}\p{M} ]") + text.str.count_matches(r" [^\p{L}\p{M}]")
-    return ((letters + words) // 2 + words + others).cast(pl.Int64)
+    return ((2 * letters + 3 * words) // 6 + others).cast(pl.Int64)
 
 
 def choose(pieces: pl.DataFrame, budget: Ints, weights: Ints) -> NDArray[np.bool_]:

@@ -31,6 +31,8 @@ SECTIONS = {
     "encounters": "encounter",
 }
 
+SYSTEMS = ("SNOMED", "RXNORM", "LOINC", "CVX")  # whose codes stand for a thing that has no words
+
 LASTING_DAYS = 180  # what runs or comes back for longer than this says more of a person than what passes
 LASTING_BITS = 4  # and counts as much as being this many times two rarer
 VOCABULARY = 10  # words that fewer records carry may be somebody's own: names are looked for in them
@@ -110,10 +112,11 @@ def _terms(con: duckdb.DuckDBPyConnection) -> None:
     said = con.sql("FROM (SELECT said, count(*) AS votes FROM has GROUP BY said) JOIN said USING (said)").pl()
     clean = said.with_columns(
         words=text.plain(pl.col("description")),
-        spelled=pl.when(pl.col("system") != "TEXT").then(pl.col("system") + " " + text.code(pl.col("code"))),
+        spelled=pl.when(pl.col("system").is_in(SYSTEMS)).then(
+            pl.col("system").str.to_lowercase() + " " + text.code(pl.col("code"))
+        ),
         shown=text.unit(pl.col("unit")),
     ).with_columns(
-        spelled=text.plain(pl.col("spelled")),
         shown=pl.when(pl.col("shown") != "").then(" " + pl.col("shown")).otherwise(pl.lit("")),
     )
     con.register("clean", clean)

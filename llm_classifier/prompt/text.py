@@ -47,7 +47,8 @@ def plain(text: pl.Expr) -> pl.Expr:
     clean = clean.str.replace_all(r"\s+", " ").str.strip_chars(" ,.-")
     speaks = pl.any_horizontal(clean.str.contains(pattern) for pattern in _SPEAKS)
     cut = pl.when(clean.str.len_chars() > LONGEST).then(clean.str.head(LONGEST).str.replace(r" [^ ]*$", ""))
-    return pl.when(clean.str.contains(r"\p{L}") & ~speaks).then(cut.otherwise(clean))
+    binary = text.fill_null("").str.contains(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+    return pl.when(clean.str.contains(r"\p{L}") & ~speaks & ~binary).then(cut.otherwise(clean))
 
 
 def code(text: pl.Expr) -> pl.Expr:
