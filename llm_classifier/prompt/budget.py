@@ -38,7 +38,7 @@ def estimate(text: pl.Expr) -> pl.Expr:
     letters = text.str.replace_all(r"[^\p{L}\p{M}]", "").str.len_bytes()
     words = text.str.count_matches(r"[\p{L}\p{M}]+")
     others = text.str.count_matches(r"[^\p{L}\p{M} ]") + text.str.count_matches(r" [^\p{L}\p{M}]")
-    return ((2 * letters + 3 * words) // 6 + others).cast(pl.Int64)
+    return ((letters * 2 + words * 3) // 6 + others).cast(pl.Int64)
 
 
 def choose(pieces: pl.DataFrame, budget: Ints, weights: Ints) -> NDArray[np.bool_]:
