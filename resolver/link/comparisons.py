@@ -7,6 +7,7 @@ blocking or files. The columns named here are those of resolver/link/fields.py.
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -51,20 +52,38 @@ def _same(column: str) -> str:
 
 
 def _edits(column: str, most: int) -> str:
-    return f"edits_{most}({column}_l, {column}_r)"
+    return f"edits_{most}({column}_l, {column}_r, {column}_signs_l, {column}_signs_r)"
+
+
+EDITED = (
+    *("first_name", "middle_name", "last_name", "birth_digits"),
+    *("ssn", "city", "zip", "phone", "email", "member_id"),
+)
+
+
+def signs(column: str) -> str:
+    """SQL for the characters that a value is made of, as bits: which letters, and each digit up to three times.
+
+    An edit changes two of these bits at most, so two values whose bits differ more are not worth an edit distance.
+    """
+    patterns = [f"%{letter}%" for letter in string.ascii_uppercase]
+    patterns += [f"%{f'{digit}%' * times}" for digit in string.digits for times in (1, 2, 3)]
+    bits = " + ".join(f"(value LIKE '{pattern}')::BIGINT * {1 << at}" for at, pattern in enumerate(patterns))
+    return f"{bits.replace('value', f'upper({column})')}"
 
 
 def create_macros(con: duckdb.DuckDBPyConnection) -> None:
     """Functions that the levels use: at most one, two, three edits, a swap of neighbours being one.
 
+    Edit distances are nearly all that a score costs, so they are asked only of values with much the same characters.
     Damerau-Levenshtein costs ten times what Levenshtein does, and is never more than it: it is asked only where a swap
     could make the difference, and not at three edits, where it hardly ever does.
     """
-    for most in (1, 2):
+    for most in (1, 2, 3):
+        swaps = f"OR (levenshtein(a, b) = {most + 1} AND damerau_levenshtein(a, b) = {most})" if most < 3 else ""
         con.execute(f"""
-            CREATE OR REPLACE MACRO edits_{most}(a, b) AS
-            levenshtein(a, b) <= {most} OR (levenshtein(a, b) = {most + 1} AND damerau_levenshtein(a, b) = {most})""")
-    con.execute("CREATE OR REPLACE MACRO edits_3(a, b) AS levenshtein(a, b) <= 3")
+            CREATE OR REPLACE MACRO edits_{most}(a, b, signs_a, signs_b) AS
+            bit_count(xor(signs_a, signs_b)) <= {2 * most} AND (levenshtein(a, b) <= {most} {swaps})""")
 
 
 def _starts(column: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 
 from resolver.database import quote
+from resolver.link.comparisons import EDITED, signs
 
 # Longer values carry no more evidence, and edit distances cost the product of both lengths.
 LONGEST = 60
@@ -130,7 +131,7 @@ def read_frequencies(con: duckdb.DuckDBPyConnection, path: Path, alone: bool = F
 
 
 def compared(con: duckdb.DuckDBPyConnection, rarest: Mapping[str, float]) -> None:
-    """Make table `compared`: `fields` with the frequency of each value, as Splink expects it (tf_<column>).
+    """Make table `compared`: `fields`, with each value's frequency as Splink expects it (tf_<column>) and its signs.
 
     `rarest` is the frequency of a name that the model has not counted, by column.
     """
@@ -143,6 +144,7 @@ def compared(con: duckdb.DuckDBPyConnection, rarest: Mapping[str, float]) -> Non
         if column in NAMES:
             frequency = f"coalesce({frequency}, {rarest[column]!r})"
         columns.append(f"CASE WHEN {column} IS NOT NULL THEN {frequency} END AS tf_{column}")
+    columns += [f"{signs(column)} AS {column}_signs" for column in EDITED]
     con.execute(
         f"CREATE OR REPLACE TABLE compared AS SELECT fields.*, {', '.join(columns)} FROM fields {' '.join(joins)}"
     )

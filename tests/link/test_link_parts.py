@@ -19,7 +19,7 @@ from resolver.link import blocking, clinical, comparisons, fields, model, planne
 from resolver.progress import Progress
 from resolver.settings import parse
 
-NAMES = st.text("ABC", max_size=6)
+NAMES = st.text("ABC", max_size=6) | st.text("aB1122233é ", max_size=8)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,8 @@ def con() -> Any:
 def test_edits_are_damerau_levenshtein(con: Any, left: str, right: str, most: int) -> None:
     """One and two edits, a swap of neighbours being one, are told as the full distance tells them."""
     found, distance, plain = con.execute(
-        f"SELECT edits_{most}(a, b), damerau_levenshtein(a, b), levenshtein(a, b) "
+        f"SELECT edits_{most}(a, b, {comparisons.signs('a')}, {comparisons.signs('b')}), "
+        "damerau_levenshtein(a, b), levenshtein(a, b) "
         "FROM (SELECT $a::VARCHAR AS a, $b::VARCHAR AS b)",
         {"a": left, "b": right},
     ).fetchall()[0]
