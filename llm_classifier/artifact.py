@@ -17,6 +17,7 @@ from resolver import files
 from resolver.errors import DamagedError, UsageError
 
 FILE = "artifact.json"
+SERVING = "serving.json"  # of an exported model: how a server is started with it and asked
 GOLDEN = "golden.parquet"  # prompt, logit: what this model answers to some prompts, to hold every copy of it against
 
 Kind = Literal["classifier", "causal"]
@@ -94,7 +95,7 @@ def digest(folder: Path) -> str:
     """Of all files that change what the model answers: weights, configs and tokenizer, by name and content."""
     total = hashlib.sha256()
     for path in sorted(folder.iterdir()):
-        if path.suffix in (".safetensors", ".json", ".model", ".jinja") and path.name != FILE:
+        if path.suffix in (".safetensors", ".json", ".model", ".jinja") and path.name not in (FILE, SERVING):
             total.update(path.name.encode())
             total.update(files.digest(path).encode())
     return total.hexdigest()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 from resolver.errors import UsageError
+
+if TYPE_CHECKING:
+    from llm_classifier.score.usage import Usage
 
 Name = Literal["transformers", "vllm", "vllm-server"]
 NAMES: tuple[str, ...] = get_args(Name)
@@ -14,6 +17,9 @@ NAMES: tuple[str, ...] = get_args(Name)
 
 class Backend(Protocol):
     """Where a model answers: in this process, in an offline vLLM engine, or behind HTTP."""
+
+    usage: Usage
+    """What scoring took so far."""
 
     def logits(self, prompts: Sequence[str]) -> Iterator[tuple[int, float]]:
         """(position in `prompts`, raw logit) as they become known, in any order.
@@ -49,4 +55,16 @@ def open_backend(
         from llm_classifier.score.local import TransformersBackend
 
         return TransformersBackend(model, batch_tokens=batch_tokens, dtype=dtype, device=device)
+    if backend == "vllm":
+        from llm_classifier.score.engine import EngineBackend
+
+        return EngineBackend(model, python=python, dtype=dtype)
+    if backend == "vllm-server":
+        from llm_classifier.score.server import ServerBackend
+
+        if endpoint is None:
+            raise UsageError(
+                "The backend vllm-server needs the address of a server.", do="Give it as http://HOST:PORT."
+            )
+        return ServerBackend(model, endpoint, in_flight=in_flight, timeout=timeout, give_up_after=give_up_after)
     raise UsageError(f"There is no backend {backend}; there are {', '.join(NAMES)}.")

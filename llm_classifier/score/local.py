@@ -6,11 +6,13 @@ Batches of prompts of like length, as many as fit a number of tokens, so that li
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from llm_classifier.needs import need
 from llm_classifier.score.loading import Dtype, load
+from llm_classifier.score.usage import Usage, measured_limit
 
 WINDOW = 8192  # prompts held as tokens at once
 
@@ -21,18 +23,28 @@ class TransformersBackend:
     ) -> None:
         self._loaded = load(folder, dtype=dtype, device=device)
         self._batch_tokens = batch_tokens
-        self.parameters = self._loaded.parameters
+        self.usage = Usage(self._loaded.parameters)
+
+    def limit(self) -> float:
+        """Operations a second that this machine can do."""
+        return measured_limit(self._loaded.device, str(self._loaded.model.dtype).removeprefix("torch."))
 
     def logits(self, prompts: Sequence[str]) -> Iterator[tuple[int, float]]:
         for start in range(0, len(prompts), WINDOW):
             tokens = self._loaded.tokenizer(list(prompts[start : start + WINDOW]))["input_ids"]
+            began = time.monotonic()
             fits = [place for place, one in enumerate(tokens) if len(one) <= self._loaded.artifact.max_tokens]
+            self.usage.refused += len(tokens) - len(fits)
+            self.usage.prompts += len(fits)
+            self.usage.tokens += sum(len(tokens[place]) for place in fits)
             yield from ((start + place, math.nan) for place in sorted(set(range(len(tokens))) - set(fits)))
             # The longest first: where memory runs out, it does so at once and not after hours.
             fits.sort(key=lambda place: (-len(tokens[place]), place))
             for batch in self._batches(fits, [len(one) for one in tokens]):
                 answers = self._answer([tokens[place] for place in batch])
+                self.usage.seconds += time.monotonic() - began
                 yield from ((start + place, logit) for place, logit in zip(batch, answers, strict=True))
+                began = time.monotonic()
 
     def _batches(self, places: list[int], lengths: list[int]) -> Iterator[list[int]]:
         """Runs of places, longest first, none of more tokens than asked, padding counted."""
