@@ -60,7 +60,7 @@ STAGES: tuple[Stage, ...] = (
         "ask the judges about the pairs",
         reads=("records", "events", "pairs", "learned.json"),
         writes=("verdicts", "clinical_population.parquet", "value_counts.parquet"),
-        sections=("adjudicate", "decide"),
+        sections=("adjudicate", "encoder", "decide"),
         run=adjudicate.run,
         watches=adjudicate.watches,
         adds=True,

@@ -8,6 +8,7 @@ from resolver.cli.lazy import Lazy
 
 # Command -> where it is defined and its line in --help, which must not need an import. In the order of the work.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "encoder": ("llm_classifier.cli.encoder:encoder", "The fusion encoder: train it, and show what it reads."),
     "promote": ("llm_classifier.cli.models:promote", "Put a model into production, behind a gate."),
     "rollback": ("llm_classifier.cli.models:rollback", "Put the version before back into production."),
     "models": ("llm_classifier.cli.models:models", "See the registry: all, the best, two side by side, decisions."),

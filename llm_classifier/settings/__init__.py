@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from llm_classifier.settings.dataset import DatasetSettings
+from llm_classifier.settings.encoder import EncoderSettings
 from llm_classifier.settings.registry import RegistrySettings
 from llm_classifier.settings.train import TrainSettings
 from resolver.settings import reading
@@ -17,6 +18,7 @@ from resolver.settings.base import Section
 class LlmSettings(Section):
     dataset: DatasetSettings | None = None
     train: TrainSettings | None = None
+    encoder: EncoderSettings | None = None
     registry: RegistrySettings | None = None
 
 

@@ -24,10 +24,15 @@ CHUNK = 1_000_000  # pairs handed to a judge at once, so that its memory stays b
 
 
 def watches(settings: Settings) -> Mapping[str, Any]:
-    """Verdicts that people gave since the last run make the pairs be judged again."""
+    """Verdicts that people gave since the last run make the pairs be judged again, and so does another encoder."""
     from resolver import mpi
+    from resolver.runs import stat_of
 
-    return {"human": mpi.verdicts_digest(settings.index_path)}
+    encoder = settings.encoder.model if "encoder" in settings.adjudicate.judges else None
+    return {
+        "human": mpi.verdicts_digest(settings.index_path),
+        **({} if encoder is None else stat_of(list(encoder.glob("encoder.*")))),
+    }
 
 
 def run(context: StageContext) -> Facts:

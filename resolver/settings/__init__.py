@@ -18,6 +18,7 @@ from resolver.settings.stages import (
     AdjudicateSettings,
     ClusterSettings,
     DecideSettings,
+    EncoderSettings,
     EvaluateSettings,
     GoldenSettings,
     IndexSettings,
@@ -37,6 +38,7 @@ class Settings(Section):
     link: LinkSettings = LinkSettings()
     learn: LearnSettings = LearnSettings()
     adjudicate: AdjudicateSettings = AdjudicateSettings()
+    encoder: EncoderSettings = EncoderSettings()
     decide: DecideSettings = DecideSettings()
     cluster: ClusterSettings = ClusterSettings()
     golden: GoldenSettings = GoldenSettings()

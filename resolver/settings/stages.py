@@ -60,6 +60,11 @@ class AdjudicateSettings(Section):
     """Judges in the order in which they are asked; each sees what the ones before it left open."""
 
 
+class EncoderSettings(Section):
+    model: Path | None = None
+    """The judge encoder: a folder that `resolver llm encoder train` made."""
+
+
 class DecideSettings(Section):
     method: Literal["sum", "formula"] = "sum"
     """sum: the log-odds of the judges add up. formula: the published formula with fixed weights, for comparison:

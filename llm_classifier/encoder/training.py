@@ -1,0 +1,190 @@
+"""`resolver llm encoder train`: splits, fit, log-odds, figures, and everything on disk.
+
+Knows nothing of the command line, nor of how a network learns (fitting.py).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from llm_classifier.encoder import combining, corpus, fitting, measuring, model
+from llm_classifier.encoder.corpus import SLOTS, Corpus, Flags, Floats, Ints
+from llm_classifier.encoder.fitting import Pairs
+from llm_classifier.encoder.network import Encoder
+from llm_classifier.needs import need
+from llm_classifier.settings.encoder import EncoderSettings
+from resolver import files
+from resolver.errors import TrainingError, UsageError
+from resolver.learn.crossfit import line as platt
+from resolver.progress import Progress
+
+PERSON_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Fold:
+    name: str
+    learned: Flags  # pairs
+    validation: Pairs
+    test: Pairs
+
+
+def train(chosen: EncoderSettings, progress: Progress) -> dict[str, Any]:
+    """Train, measure and save; the record of it, which is training.json."""
+    twice = {one.stem for one in chosen.runs} & {one.stem for one in chosen.report}
+    if twice:
+        raise UsageError(f"{min(twice)} is in encoder.runs and in encoder.report.", do="Measure on other populations.")
+    known = corpus.load(chosen.runs, chosen, progress)
+    main = _split(known, chosen)
+    fitted = fitting.fit(known, main.learned, main.validation, chosen, progress, what="train")
+    where, pairs = known, main.test
+    if chosen.calibrate:
+        where = corpus.load(chosen.calibrate, chosen, progress)
+        pairs = _pairs(where.labelled() & where.open(chosen.asks))
+    lines = Lines.of(fitted.network, where, pairs)
+    record: dict[str, Any] = {
+        "settings": chosen.model_dump(mode="json"),
+        "versions": {name: need(name).__version__ for name in ("torch", "numpy", "safetensors")},
+        "runs": _told(known, chosen),
+        "fit": fitted.facts,
+        "best_epoch": fitted.best_epoch,
+        "history": fitted.history,
+        "line": asdict(lines.both),
+        "held_out": measure(fitted.network, known, main.test, lines, chosen),
+        "folds": [_fold(known, fold, chosen, progress) for fold in _folds(known, chosen)],
+    }
+    if chosen.calibrate:
+        record["calibrated_on"] = _told(where, chosen)
+    reported = {}
+    for config in chosen.report:
+        other = corpus.load([config], chosen, progress)
+        rows = _pairs(other.labelled() & other.open(chosen.asks))
+        reported[config.stem] = measure(fitted.network, other, rows, lines, chosen)
+    record["report"] = reported
+    card = model.Card(asdict(fitted.network.shape), lines.both, chosen.after, chosen.asks, known.names)
+    record["fingerprint"] = model.save(chosen.out, fitted.network, card).fingerprint
+    files.write_json(chosen.out / model.TRAINING, record)
+    return record
+
+
+@dataclass(frozen=True)
+class Lines:
+    """From scores to log-odds: of the encoder alone, and together with what stood before it."""
+
+    slope: float
+    constant: float
+    both: combining.Line
+
+    @classmethod
+    def of(cls, network: Encoder, known: Corpus, pairs: Pairs) -> Lines:
+        label = known.label[pairs.rows]
+        if not 0 < label.sum() < len(label):
+            raise TrainingError(
+                "There are no true pairs, or none but true ones, to turn scores into log-odds.",
+                do="Give more or larger labelled runs, or wider bounds in encoder.asks.",
+            )
+        score = fitting.scores(network, known, pairs.rows)
+        slope, constant = platt(score, label.astype(float), pairs.weight)
+        return cls(slope, constant, combining.fit(known.standing[pairs.rows], score, label, pairs.weight))
+
+
+def measure(network: Encoder, known: Corpus, pairs: Pairs, lines: Lines, chosen: EncoderSettings) -> dict[str, Any]:
+    """The encoder alone, what stood before it, and both, on the same pairs; and how quick it was."""
+    began = time.monotonic()
+    score = fitting.scores(network, known, pairs.rows)
+    seconds = time.monotonic() - began
+    standing, label = known.standing[pairs.rows], known.label[pairs.rows]
+    left, right = known.person[known.left[pairs.rows]], known.person[known.right[pairs.rows]]
+    records = len(np.unique(np.concatenate([known.left[pairs.rows], known.right[pairs.rows]])))
+
+    def figures(log_odds: Floats) -> dict[str, Any]:
+        return measuring.figures(log_odds, label, pairs.weight, left, right, rounds=chosen.bootstrap, seed=chosen.seed)
+
+    return {
+        "encoder": figures(lines.slope * score + lines.constant),
+        "before": figures(standing),
+        "both": figures(lines.both.of(standing, score)),
+        "records": records,
+        "seconds": round(seconds, 2),
+    }
+
+
+def _split(known: Corpus, chosen: EncoderSettings) -> Fold:
+    """Training, stopping and calibration by persons."""
+    role = _roles(known, known.slot / SLOTS, chosen)
+    share, asked = chosen.held_out / 2, known.open(chosen.asks) & known.labelled()
+    return Fold(
+        "all",
+        known.within(role == 0),
+        _pairs(asked & known.within(role == 1), known, share),
+        _pairs(asked & known.within(role == 2), known, share),
+    )
+
+
+def _folds(known: Corpus, chosen: EncoderSettings) -> Iterator[Fold]:
+    asked, share = known.open(chosen.asks) & known.labelled(), chosen.held_out / 2
+    if chosen.folds == "person":
+        # Within each fold the slots of its persons are spread over the roles again.
+        fold, inner = known.slot % PERSON_FOLDS, (known.slot // PERSON_FOLDS) / (SLOTS / PERSON_FOLDS)
+        role = _roles(known, inner, chosen)
+        for number in range(PERSON_FOLDS):
+            rest, test = fold != number, (fold == number) & (known.person >= 0)
+            yield Fold(
+                f"persons {number + 1} of {PERSON_FOLDS}",
+                known.within(rest & ((role == 0) | (role == 2))),
+                _pairs(asked & known.within(rest & (role == 1)), known, share),
+                _pairs(asked & known.within(test), known, 1 / PERSON_FOLDS),
+            )
+    elif chosen.folds == "facility":
+        role = _roles(known, known.slot / SLOTS, chosen)
+        for name in sorted(set(known.source.tolist())):
+            there = known.source == name
+            yield Fold(
+                f"facility {name}",
+                known.within(~there & (role == 0)),
+                _pairs(asked & known.within(~there & (role == 1)), known, share),
+                # Neither the facility nor the persons have been seen.
+                _pairs(asked & known.within(role == 2) & ~known.within(~there), known, share),
+            )
+
+
+def _fold(known: Corpus, fold: Fold, chosen: EncoderSettings, progress: Progress) -> dict[str, Any]:
+    fitted = fitting.fit(known, fold.learned, fold.validation, chosen, progress, what=fold.name)
+    # Its scores become log-odds on the pairs that stopped it, so that those of the fold are only looked at.
+    lines = Lines.of(fitted.network, known, fold.validation)
+    found = measure(fitted.network, known, fold.test, lines, chosen)
+    return {"name": fold.name, "best_epoch": fitted.best_epoch, "history": fitted.history, **found}
+
+
+def _roles(known: Corpus, slot: Floats, chosen: EncoderSettings) -> Ints:
+    """Per record: 0 to learn from, 1 to stop by, 2 for log-odds; -1: left out."""
+    role = np.where(slot < chosen.held_out / 2, 1, np.where(slot < chosen.held_out, 2, 0))
+    # Of persons whom the truth does not know, only a teacher can say something.
+    return np.where(known.person >= 0, role, 0 if chosen.teacher != "none" else -1)
+
+
+def _pairs(rows: Flags, known: Corpus | None = None, share: float = 1.0) -> Pairs:
+    """`share` of the persons are here: all of their true pairs, and of the others only so many."""
+    numbers = np.flatnonzero(rows)
+    weight = np.ones(len(numbers))
+    if known is not None:
+        weight[known.label[numbers] == 0] = 1 / share
+    return Pairs(numbers, weight)
+
+
+def _told(known: Corpus, chosen: EncoderSettings) -> dict[str, Any]:
+    asked = known.open(chosen.asks) & known.labelled()
+    return {
+        "names": list(known.names),
+        "records": len(known.person),
+        "persons": len(np.unique(known.person[known.person >= 0])),
+        "pairs": int(known.labelled().sum()),
+        "true_pairs": int((known.label == 1).sum()),
+        "open_pairs": int(asked.sum()),
+        "open_true_pairs": int((known.label[asked] == 1).sum()),
+    }
