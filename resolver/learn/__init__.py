@@ -2,7 +2,8 @@
 
 sample.py        the pairs to learn from, with their features
 profile.py       what an input is like, and whether a model trained elsewhere fits it
-unlabelled.py    learning without labels
+unlabelled.py    learning without labels; views.py is how registration data and histories teach each other
+witness.py       what sources tell of scores, whatever these were taught
 crossfit.py      fits in which no pair is scored by trees that have seen it, and calibration
 judged.py        what judges would say of a sample, and what persons would come of it
 labelled.py      fitting to labelled populations; populations.py brings these there, card.py describes the model
@@ -123,6 +124,7 @@ def _look(context: StageContext, most: int) -> tuple[Sample, dict[str, Any]]:
             context.inputs["pairs"],
             most=most,
             folds=unlabelled.FOLDS,
+            scratch=context.scratch,
         )
         return sample, profile.of(con, records, events)
 

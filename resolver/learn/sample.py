@@ -1,5 +1,7 @@
-"""The pairs that the judges learn from, with their features: all of them, or a sample that keeps persons whole.
+"""The pairs that the judges learn from, with their features: all of them, or a sample of a size that is set.
 
+A sample is made of groups of records that are likely one person or alike, each with all pairs in which its records come
+first. So every pair is drawn as often as any other, and groups stay whole as far as the size allows.
 Knows nothing of labels or of how they come about.
 """
 
@@ -13,11 +15,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from resolver.cluster.graph import components
 from resolver.database import quote
 from resolver.judges.features import clinical, demographic
 from resolver.judges.learned import record_folds
 
-LIKELY = -3.0  # Splink's log-odds from which on a sampled record brings its partner along
+# Splink's log-odds from which on two records are of one group: the lowest at which the group is small enough.
+STEPS = (-3.0, 0.0, 3.0, 6.0, 10.0, 15.0, 25.0)
+LARGEST = 60  # records in a group
+SIDES = ("left_rid", "right_rid")
 
 
 @dataclass(frozen=True)
@@ -54,47 +60,89 @@ class Sample:
         return len(self.left)
 
 
-def draw(con: duckdb.DuckDBPyConnection, records: Path, events: Path, pairs: Path, *, most: int, folds: int) -> Sample:
-    """At most about `most` pairs: those among a stable sample of records and their likely partners."""
-    frame = _pairs(con, records, pairs, most)
+def draw(
+    con: duckdb.DuckDBPyConnection,
+    records: Path,
+    events: Path,
+    pairs: Path,
+    *,
+    most: int,
+    folds: int,
+    scratch: Path | None = None,
+) -> Sample:
+    """At most `most` pairs. `scratch`: a folder for the histories of a sample, so that all others cost nothing."""
+    # Rule 0 pairs copies of one registration: thousands of them would drown what the others teach.
+    con.execute(f"CREATE OR REPLACE TEMP VIEW candidates AS FROM read_parquet({quote(pairs)}) WHERE rule > 0")
     source = con.sql(
         f"SELECT dense_rank() OVER (ORDER BY source) - 1 AS source FROM read_parquet({quote(records)}) ORDER BY rid"
     ).fetchnumpy()["source"]
+    ((count,),) = con.execute("SELECT count(*) FROM candidates").fetchall()
+    which = ""
+    if count > most:
+        con.register("drawn", pl.DataFrame({"rid": _drawn(con, records, len(source), most)}))
+        which = "SEMI JOIN drawn ON drawn.rid = left_rid"
+    frame = con.sql(f"SELECT left_rid, right_rid, logit FROM candidates {which} ORDER BY left_rid, right_rid").pl()
     persons = demographic.DemographicFeatures(con, records, pairs=pairs)
-    histories = clinical.ClinicalFeatures(con, events, persons.births())
+    table = persons.of(frame).select(persons.names).to_numpy(order="c")
+    births, numbered = persons.births(), frame
+    if count > most and scratch is not None:
+        few = pl.DataFrame({"rid": pl.concat([frame["left_rid"], frame["right_rid"]]).unique().sort()})
+        events = _histories_of(con, events, few, scratch)
+        births = few.join(births.with_columns(pl.col("rid").cast(few["rid"].dtype)), on="rid", maintain_order="left")
+        births = births.with_columns(rid=pl.int_range(pl.len()))
+        numbered = frame.with_columns(few["rid"].search_sorted(frame[side]).alias(side) for side in SIDES)
+    histories = clinical.ClinicalFeatures(con, events, births)
     return Sample(
         len(source),
         frame["left_rid"].to_numpy().astype(np.int64),
         frame["right_rid"].to_numpy().astype(np.int64),
         frame["logit"].to_numpy(),
-        persons.of(frame).select(persons.names).to_numpy(order="c"),
-        histories.of(frame).select(histories.names).to_numpy(order="c"),
-        histories.known(frame).to_numpy(),
+        table,
+        histories.of(numbered).select(histories.names).to_numpy(order="c"),
+        histories.known(numbered).to_numpy(),
         np.asarray(source, dtype=np.int64),
         record_folds(con, records, folds),
     )
 
 
-def _pairs(con: duckdb.DuckDBPyConnection, records: Path, pairs: Path, most: int) -> pl.DataFrame:
-    # Rule 0 pairs copies of one registration: thousands of them would drown what the others teach.
-    con.execute(f"CREATE OR REPLACE TEMP VIEW candidates AS FROM read_parquet({quote(pairs)}) WHERE rule > 0")
-    ((count,),) = con.execute("SELECT count(*) FROM candidates").fetchall()
-    order = "ORDER BY left_rid, right_rid"
-    if count <= most:
-        return con.sql(f"SELECT left_rid, right_rid, logit FROM candidates {order}").pl()
-    # Pairs fall with the square of the share of records that is drawn.
-    share = int(1_000_000 * (most / count) ** 0.5)
+def _histories_of(con: duckdb.DuckDBPyConnection, events: Path, few: pl.DataFrame, scratch: Path) -> Path:
+    """The histories of these records, numbered in their order, in a file of their own."""
+    path = scratch / "histories_of_few.parquet"
+    con.register("few", few.with_row_index("number"))
     con.execute(
-        f"""
-        CREATE OR REPLACE TEMP TABLE drawn AS
-        WITH first AS (
-            SELECT rid FROM read_parquet({quote(records)}) WHERE md5_number_lower(record_id) % 1000000 < {share})
-        SELECT rid FROM first
-        UNION SELECT right_rid FROM candidates SEMI JOIN first ON left_rid = first.rid WHERE logit > {LIKELY}
-        UNION SELECT left_rid FROM candidates SEMI JOIN first ON right_rid = first.rid WHERE logit > {LIKELY}"""
+        f"COPY (SELECT CAST(number AS INTEGER) AS rid, e.* EXCLUDE (rid) FROM read_parquet({quote(events)}) e"
+        f" JOIN few USING (rid)) TO {quote(path)} (FORMAT parquet)"
     )
-    return con.sql(
-        f"""
-        SELECT left_rid, right_rid, logit FROM candidates
-        SEMI JOIN drawn l ON l.rid = left_rid SEMI JOIN drawn r ON r.rid = right_rid {order}"""
-    ).pl()
+    con.unregister("few")
+    return path
+
+
+def _drawn(con: duckdb.DuckDBPyConnection, records: Path, count: int, most: int) -> NDArray[np.int64]:
+    """Records of groups, whole groups in an order that hangs on record ids alone, as many as have `most` pairs."""
+    group = _groups(con, count)
+    owned = con.sql("SELECT left_rid AS rid, count(*) AS pairs FROM candidates GROUP BY left_rid").fetchnumpy()
+    hashed = con.sql(f"SELECT md5_number_lower(record_id) AS mixed FROM read_parquet({quote(records)}) ORDER BY rid")
+    # The hash of a group is that of its first record.
+    groups, first = np.unique(group, return_index=True)
+    pairs = np.bincount(group[owned["rid"]], owned["pairs"], minlength=int(groups[-1]) + 1)[groups]
+    order = np.argsort(hashed.fetchnumpy()["mixed"][first], kind="stable")
+    taken = np.zeros(int(groups[-1]) + 1, dtype=bool)
+    taken[groups[order[np.cumsum(pairs[order]) <= most]]] = True
+    return np.flatnonzero(taken[group])
+
+
+def _groups(con: duckdb.DuckDBPyConnection, count: int) -> NDArray[np.int64]:
+    """A group per record: those that likely pairs hold together, cut at stronger pairs where they grow too large."""
+    group = np.zeros(count, dtype=np.int64)
+    large = np.ones(count, dtype=bool)
+    for step in STEPS:
+        likely = con.execute("SELECT left_rid, right_rid FROM candidates WHERE logit > ?", [step]).fetchnumpy()
+        left, right = likely["left_rid"], likely["right_rid"]
+        inside = large[left] & large[right] & (group[left] == group[right])
+        part = np.asarray(components(count, left[inside], right[inside]), dtype=np.int64)
+        group = np.where(large, part, group + count)
+        group = np.unique(group, return_inverse=True)[1].astype(np.int64)
+        large = np.bincount(group)[group] > LARGEST
+        if not large.any():
+            return group
+    return np.where(large, np.arange(count) + group.max() + 1, group)

@@ -11,8 +11,9 @@ import pytest
 
 from resolver import database, learn, settings
 from resolver.errors import TrainingError, UsageError
+from resolver.judges.features import clinical, demographic
 from resolver.judges.learned import Learned
-from resolver.learn import card, judged, labelled, profile, unlabelled, witness
+from resolver.learn import card, judged, labelled, profile, sample, unlabelled, views, witness
 from resolver.learn.crossfit import calibration_error, cross_fit, line, probability
 from resolver.learn.sample import Sample, draw
 from resolver.progress import Progress
@@ -151,6 +152,13 @@ def test_training_twice_gives_the_same_model(large: Any, monkeypatch: pytest.Mon
 # Without labels
 
 
+@pytest.fixture
+def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unlabelled, "TREES", 40)
+    monkeypatch.setattr(views, "TREES", 30)
+
+
+@pytest.mark.usefixtures("few_trees")
 def test_views_teach_each_other(large: Any) -> None:
     """Without any label the judges end up better than Splink's score that they started from."""
     sample = sample_of(large)
@@ -159,6 +167,52 @@ def test_views_teach_each_other(large: Any) -> None:
 
     assert ((taught.logit > 0) != same).sum() < ((sample.splink > 0) != same).sum()
     assert taught.facts["rounds"] >= 1
+
+
+def look_alikes(rng: np.random.Generator) -> tuple[Sample, np.ndarray]:
+    """Pairs that Splink is sure of, of which half are two persons of one age and sex, as their histories show."""
+    size = 6_000
+    match = rng.random(size) < 0.1
+    twins = ~match & (rng.random(size) < 0.1)
+    names = demographic.names
+    table = np.full((size, len(names)), np.nan, dtype=np.float32)
+    table[:, names.index("first_name_edits")] = np.where(match, 0, 6)
+    table[:, names.index("last_name_edits")] = np.where(match | twins, 0, 6)
+    table[:, names.index("birth_date_days")] = np.where(match | twins, 0, 8)
+    histories = np.full((size, len(clinical.FEATURES)), np.nan, dtype=np.float32)
+    # Histories of one age look alike: all that sets twins apart from strangers here.
+    histories[:, 0] = rng.normal(np.where(match, 4, np.where(twins, 1, 0)), 1)
+    splink = np.where(match | twins, 9.0, -6.0) + rng.normal(0, 1, size)
+    left = np.arange(size)
+    sources = np.arange(2 * size) % 4
+    folds = rng.integers(0, unlabelled.FOLDS, 2 * size)
+    known = np.ones(size, dtype=bool)
+    return Sample(2 * size, left, left + size, splink, table, histories, known, sources, folds), match
+
+
+@pytest.mark.usefixtures("few_trees")
+def test_look_alikes_are_found_out() -> None:
+    """Where Splink is sure and wrong about a kind of pair, histories that don't fit correct it."""
+    sample, match = look_alikes(np.random.default_rng(3))
+    bench = views.Bench.of(sample, unlabelled.FOLDS, 0, 1)
+    believed = views.teach(sample, bench)
+    truth = match[bench.rows]
+
+    assert ((sample.splink > 0) & ~match).sum() > 300
+    assert ((believed > 0) & ~truth).sum() < 30
+    assert (believed > 0)[truth].mean() > 0.95
+
+
+def test_pairs_that_stand_for_others_count_for_them() -> None:
+    """Hopeless pairs are thinned, and the rest of them counts for those that are left out."""
+    sample, _ = look_alikes(np.random.default_rng(4))
+    splink = np.where(sample.splink > 0, sample.splink, -9.0)
+    bench = views.Bench.of(dataclasses.replace(sample, splink=splink), unlabelled.FOLDS, 0, 1)
+    hopeless = splink[bench.rows] < views.HOPELESS
+
+    assert bench.weights.sum() == pytest.approx(len(sample))
+    assert (bench.weights[~hopeless] == 1).all()
+    assert (~hopeless).sum() == (splink > 0).sum()
 
 
 def test_splink_is_not_copied(large: Any) -> None:
@@ -170,15 +224,47 @@ def test_splink_is_not_copied(large: Any) -> None:
     assert np.isfinite(sample.demographic[:, place]).any()
 
 
-def test_a_sample_keeps_likely_partners(make_world: Any, tmp_path: Path) -> None:
-    """A bounded sample is smaller, and holds the likely partners of the records it draws."""
-    clear = make_world(tmp_path, persons=120, splink_noise=0.5)
-    whole = sample_of(clear)
-    part = sample_of(clear, most=len(whole) // 4)
-    share = [(one.splink > 0).mean() for one in (whole, part)]
+@pytest.fixture(scope="module")
+def clear(make_world: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return make_world(tmp_path_factory.mktemp("clear"), persons=120, splink_noise=0.5)
 
-    assert len(part) < 0.8 * len(whole)
-    assert share[1] > share[0]
+
+def test_a_sample_is_bounded_and_keeps_groups_whole(clear: Any, tmp_path: Path) -> None:
+    """It holds no more pairs than asked for, near as many, and all likely pairs among the records that it drew."""
+    whole = sample_of(clear)
+    most = len(whole) // 3
+    part = sample_of(clear, most=most)
+    likely = whole.splink > sample.STEPS[0]
+    drawn = np.isin(np.arange(whole.records), part.left)
+
+    assert 0.5 * most < len(part) <= most
+    assert ((part.splink > sample.STEPS[0]).sum()) == (likely & drawn[whole.left]).sum()
+    assert (part.splink > 0).mean() == pytest.approx((whole.splink > 0).mean(), rel=0.5)
+
+
+def test_a_sample_says_of_its_pairs_what_all_pairs_say(clear: Any, tmp_path: Path) -> None:
+    """Demographic features are those of a whole draw, and histories are known where they were, read alone or not."""
+    whole = sample_of(clear)
+    with database.connect(memory_gib=1, threads=1) as con:
+        part = draw(con, clear.records, clear.events, clear.pairs, most=len(whole) // 3, folds=3, scratch=tmp_path)
+    place = {pair: row for row, pair in enumerate(zip(whole.left, whole.right, strict=True))}
+    rows = [place[pair] for pair in zip(part.left, part.right, strict=True)]
+
+    np.testing.assert_array_equal(part.demographic, whole.demographic[rows])
+    np.testing.assert_array_equal(part.known, whole.known[rows])
+
+
+def test_groups_that_grow_too_large_are_cut_at_stronger_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two groups that a weak pair holds together part where the whole is too large; strong ones stay."""
+    monkeypatch.setattr(sample, "LARGEST", 3)
+    with database.connect(memory_gib=1, threads=1) as con:
+        con.execute("CREATE TABLE candidates (left_rid INTEGER, right_rid INTEGER, logit DOUBLE)")
+        con.execute("INSERT INTO candidates VALUES (0, 1, 9), (1, 2, 9), (2, 3, 1), (3, 4, 9), (5, 6, -2), (6, 7, -9)")
+        group = sample._groups(con, 8)
+
+    assert group[0] == group[1] == group[2] != group[3]
+    assert group[3] == group[4]
+    assert group[5] == group[6] != group[7]
 
 
 # Which way is taken
@@ -199,9 +285,8 @@ def test_a_model_is_used_where_it_fits(large: Any, model: Path, tmp_path: Path) 
     assert "made-1" in facts["why"]
 
 
-def test_strange_codes_are_learned_anew(
-    large: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("few_trees")
+def test_strange_codes_are_learned_anew(large: Any, model: Path, tmp_path: Path) -> None:
     """auto learns without labels where codes are of systems that the model has not seen, and names them."""
     con = database.connect(memory_gib=1, threads=1)
     con.execute(
