@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("resolver.cli.init:init", "Look at data and write a config for it."),
     "demo": ("resolver.cli.run:demo", "The whole way on the bundled sample."),
     "explain": ("resolver.cli.explain:explain", "Why two records are, or are not, one person."),
+    "label": ("resolver.cli.label:label", "Answer questions about pairs; learn how good a run is."),
     "mpi": ("resolver.cli.mpi:mpi", "Look into the index, correct it, export it."),
     "evaluate": ("resolver.cli.evaluate:evaluate", "Compare a run with the truth."),
     "report": ("resolver.cli.report:report", "Write the report of a run as one HTML file."),

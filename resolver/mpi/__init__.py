@@ -7,6 +7,7 @@
     runs.py         a run comes in: records, persons, crosswalk, links
     verdicts.py     what people said of pairs, and how it binds
     corrections.py  link, unlink, merge, split
+    labels.py       answers to questions about pairs
     undo.py         taking an event back
     queries.py      look-ups and histories
     exports.py      Parquet, CSV, crosswalk;  fhir.py: FHIR R4

@@ -31,6 +31,7 @@ SAYS = {
     "retired": "{person} was retired: it has no records left",
     "linked": "{record} and {second} were said to be one person",
     "unlinked": "{record} and {second} were said to be two persons",
+    "unsure": "whether {record} and {second} are one person could not be said",
     "undone": "{person} was put back: event {undoes} was undone",
 }
 

@@ -52,6 +52,13 @@ TABLES: dict[str, str] = {
         why VARCHAR, {_STATE}""",
 }
 
+# Answers to `resolver label`, made with the first of them: `event` is the one that put the answer on record, and
+# whether it still counts is seen from there. answer: same, different or unsure. The rest is what the run made of the
+# pair: whether it was in one person, its standing log-odds, how many pairs the question stands for, and for how many
+# questions of its kind it speaks (null where it was not drawn at random).
+LABELS = """event BIGINT, run_id VARCHAR, left_record VARCHAR, right_record VARCHAR, answer VARCHAR, together BOOLEAN,
+    logit DOUBLE, weight DOUBLE, stands_for DOUBLE"""
+
 VERSIONED = tuple(name for name in TABLES if name.startswith("all_"))
 LINK_COLUMNS = (
     "prior",
