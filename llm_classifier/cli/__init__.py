@@ -8,10 +8,15 @@ from resolver.cli.lazy import Lazy
 
 # Command -> where it is defined and its line in --help, which must not need an import. In the order of the work.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "dataset": ("llm_classifier.cli.dataset:dataset", "Labelled pairs of histories, split by person."),
     "encoder": ("llm_classifier.cli.encoder:encoder", "The fusion encoder: train it, and show what it reads."),
+    "export": ("llm_classifier.cli.export:export", "Make one folder of a trained model that vLLM loads as it is."),
+    "verify": ("llm_classifier.cli.export:verify", "Hold a server or a folder against a model's golden logits."),
     "promote": ("llm_classifier.cli.models:promote", "Put a model into production, behind a gate."),
     "rollback": ("llm_classifier.cli.models:rollback", "Put the version before back into production."),
     "models": ("llm_classifier.cli.models:models", "See the registry: all, the best, two side by side, decisions."),
+    "predeploy": ("llm_classifier.cli.predeploy:predeploy", "Go or no-go before a model is served or paid for."),
+    "deploy": ("llm_classifier.cli.deploy:deploy", "Write the manifest that serves the model in production."),
 }
 
 

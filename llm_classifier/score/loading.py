@@ -37,7 +37,7 @@ def load(folder: Path, *, dtype: Dtype | None = None, device: str | None = None)
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if dtype is None:
         dtype = "bfloat16" if where.startswith("cuda") and told.dtype != "float32" else "float32"
-    model = _model(folder, told, getattr(torch, dtype), where)
+    model = whole(folder, told, getattr(torch, dtype), where)
     model.eval()
     tokenizer = _tokenizer(folder)
     answer = answering(model, told.kind, tokenizer)
@@ -74,7 +74,8 @@ def _tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def _model(folder: Path, told: Artifact, dtype: Any, device: str) -> Any:
+def whole(folder: Path, told: Artifact, dtype: Any, device: str) -> Any:
+    """The model of transformers, an adapter put on its base."""
     transformers = need("transformers")
     transformers.utils.logging.disable_progress_bar()  # our own progress is enough
     transformers.utils.logging.set_verbosity_error()
@@ -87,18 +88,24 @@ def _model(folder: Path, told: Artifact, dtype: Any, device: str) -> Any:
     }
     if told.weights == "merged":
         return _complete(kinds[told.kind], folder, more)
-    base = Path(told.base) if Path(told.base).is_absolute() else folder / told.base
-    if not base.is_dir():
-        raise UsageError(
-            f"The base of the adapter in {folder} is not where it was: {told.base}.",
-            do="Bring it back with: resolver llm base, or export the adapter where its base is.",
-        )
+    base = base_of(folder, told)
     if told.kind == "causal":
         model = _complete(kinds["causal"], base, more)
     else:  # the head that the base lacks comes with the adapter
         model = _complete(kinds["classifier"], base, more, lacks=("score.weight",))
         _brings_head(folder)
     return need("peft").PeftModel.from_pretrained(model, folder)
+
+
+def base_of(folder: Path, told: Artifact) -> Path:
+    """Where the base of an adapter lies."""
+    for base in (Path(told.base), folder / told.base):
+        if base.is_dir():
+            return base
+    raise UsageError(
+        f"The base of the adapter in {folder} is not where it was: {told.base}.",
+        do="Bring it back with: resolver llm base, or export the adapter where its base is.",
+    )
 
 
 def _complete(load: Callable[..., Any], folder: Path, more: dict[str, Any], lacks: tuple[str, ...] = ()) -> Any:
