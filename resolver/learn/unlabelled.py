@@ -27,7 +27,7 @@ from resolver.learn.crossfit import line, probability
 from resolver.learn.sample import Sample
 
 FOLDS = 3
-MOST_ROUNDS = 3
+MOST_ROUNDS = 4
 STILL = 0.0005  # share of the linked pairs that may change for the labels to count as settled
 RISE = 0.0002  # of the expected F1 that a round must bring for another one
 FAITH = 0.9  # how much of a label comes from the persons; the rest from the score
