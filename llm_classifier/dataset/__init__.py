@@ -3,6 +3,7 @@
     candidates.py   the pairs of one run, with label and origin
     people.py       who is in which split, so that nobody is in two
     draw.py         how many of which, and with which weights
+    canaries.py     strings that are planted to see later whether a model learned them by heart
     make.py         all of it in order; what is left out, and why
     card.py         the data set on disk: its card, its pin, how it is read
     hub.py          the copy on a private hub

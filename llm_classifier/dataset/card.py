@@ -105,7 +105,7 @@ def write(folder: Path, data: dict[str, pl.DataFrame], facts: dict[str, Any]) ->
 
 def readme(card: Card) -> str:
     """YAML that `datasets` reads, then the card in words."""
-    lines = ["---", "pretty_name: Pairs of synthetic medical histories", "configs:", "- config_name: default"]
+    lines = ["---", "pretty_name: Pairs of medical histories", "configs:", "- config_name: default"]
     lines += ["  data_files:", *(f"  - {{split: {name}, path: data/{name}.parquet}}" for name in SPLITS), "---", ""]
     names = ", ".join(one["name"] for one in card.populations)
     lines += [
@@ -124,9 +124,10 @@ def readme(card: Card) -> str:
         ),
         "",
         "Each pair is there twice, once in each order (`swapped`). Nobody is in two splits; `group` names the persons",
-        f"who hang together by pairs. In the gray zone itself {card.gray_prior:.2%} of the pairs are true; `weight`",
-        "gives its pairs that mix back, and the others no weight. `label` 1: one person. `logit`: the linker's log-odds,",
-        "missing where it never scored the pair. `sex`, `age_band`, `race`, `ethnicity` are for evaluation only.",
+        "who are confused most with each other, and with whom the left one was kept together: draw groups anew for",
+        f"intervals. In the gray zone itself {card.gray_prior:.2%} of the pairs are true; `weight` gives its pairs that",
+        "mix back, and the others no weight. `label` 1: one person. `logit`: the linker's log-odds, missing where it",
+        "never scored the pair. `sex`, `age_band`, `race` and `ethnicity` are for evaluation only.",
         "",
     ]
     return "\n".join(lines)

@@ -5,6 +5,7 @@ Each step takes pairs away and says how many. Nothing is written before all is k
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import polars as pl
 
 import resolver
 from llm_classifier import prompt
-from llm_classifier.dataset import candidates, card, draw, people
+from llm_classifier.dataset import canaries, candidates, card, draw, people
 from llm_classifier.settings.dataset import DatasetSettings
 from resolver import files
 from resolver.errors import TrainingError, UsageError
@@ -99,7 +100,7 @@ def plan(settings: DatasetSettings, progress: Progress) -> Plan:
     losses.say("-", "not drawn", pairs.join(drawn, on=["population", "left_rid", "right_rid"], how="anti"))
     losses.say("=", "in the data set, each in both orders", drawn)
     _refuse(drawn, settings)
-    drawn = drawn.with_columns(draw.weigh(drawn, shares, prior), _groups(drawn, everyone))
+    drawn = drawn.with_columns(draw.weigh(drawn, shares, prior), group="left_knot")
     facts = {
         "prompt_version": prompt.VERSION,
         "tokens_per_side": settings.tokens_per_side,
@@ -143,7 +144,12 @@ def write(made: Plan, settings: DatasetSettings, progress: Progress) -> card.Dat
         for number, name in enumerate(card.SPLITS):
             data[name] = _rows(numbered.filter(pl.col("split") == number), sides, names, made.fixed)
             step.advance(1)
-    return card.write(settings.out, data, made.facts)
+    facts = made.facts
+    if settings.canaries:
+        planted = canaries.Planted(settings.seed, settings.canaries, settings.canary_pairs)
+        data["train"] = canaries.plant(data["train"], planted, max_tokens=made.max_tokens)
+        facts = facts | {"made": facts["made"] | {"canaries": dataclasses.asdict(planted)}}
+    return card.write(settings.out, data, facts)
 
 
 def _rows(pairs: pl.DataFrame, sides: pl.DataFrame, names: dict[int, str], fixed: int) -> pl.DataFrame:
@@ -205,16 +211,6 @@ def _wanted(
     }
 
 
-def _groups(drawn: pl.DataFrame, everyone: pl.Series) -> pl.Series:
-    """The persons who hang together by drawn pairs, as a number per pair."""
-    place = pl.DataFrame({"person": everyone, "place": np.arange(len(everyone))})
-    left, right = (
-        drawn.select(person=f"{side}_person").join(place, on="person", maintain_order="left")["place"].to_numpy()
-        for side in ("left", "right")
-    )
-    return pl.Series("group", people.components(len(everyone), left, right)[left])
-
-
 def _counts(drawn: pl.DataFrame) -> dict[str, Any]:
     true = int(drawn["label"].sum())
     false = drawn.filter(pl.col("label") == 0)
@@ -225,7 +221,7 @@ def _counts(drawn: pl.DataFrame) -> dict[str, Any]:
         "positives": round(true / max(len(drawn), 1), 4),
         "hard_negatives": round(false["origin"].is_in(["gray", "lookalike"]).sum() / max(len(false), 1), 4),
         "persons": pl.concat([drawn["left_person"], drawn["right_person"]]).n_unique(),
-        "groups": drawn["group"].n_unique() if "group" in drawn.columns else 0,
+        "groups": drawn["group"].n_unique(),
         "origins": {origin: int((drawn["origin"] == origin).sum()) for origin in card.ORIGINS},
     }
 
