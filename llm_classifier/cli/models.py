@@ -13,7 +13,7 @@ from resolver.errors import QualityGateError, UsageError
 
 if TYPE_CHECKING:
     from llm_classifier.registry.store import Registry, Version
-    from llm_classifier.settings.registry import RegistrySettings
+    from llm_classifier.settings import LlmSettings, RegistrySettings
 
 Command = Callable[..., Any]
 
@@ -38,23 +38,28 @@ def at_registry(command: Command) -> Command:
     return command
 
 
-def chosen(folder: Path | None, config: Path | None, overrides: tuple[str, ...]) -> RegistrySettings:
+def chosen(
+    folder: Path | None, config: Path | None, overrides: tuple[str, ...]
+) -> tuple[LlmSettings, RegistrySettings]:
+    """The config, and its section registry, which there must be; --registry goes before it."""
     from llm_classifier import settings
-    from llm_classifier.settings.registry import RegistrySettings
     from resolver.settings import reading
 
     if config is not None:
-        found = settings.load(config, overrides).registry
-    elif folder is not None:
-        content: dict[str, Any] = {"registry": {"dir": str(folder)}}
+        found = settings.load(config, overrides)
+    else:
+        content: dict[str, Any] = {} if folder is None else {"registry": {"dir": str(folder)}}
         for override in overrides:
             reading.put(content, override)
-        found = reading.parse(settings.LlmSettings, content, where="--set", base=Path.cwd()).registry
-    else:
-        found = None
-    if found is None:
+        found = reading.parse(settings.LlmSettings, content, where="--set", base=Path.cwd())
+    registry = found.registry
+    if folder is not None and registry is not None:
+        registry = registry.model_copy(update={"dir": folder.absolute()})
+    elif folder is not None:
+        registry = settings.RegistrySettings(dir=folder.absolute())
+    if registry is None:
         raise UsageError("There is no registry named.", do="Say --registry DIR, or --config with a section registry.")
-    return found if folder is None else RegistrySettings(dir=folder.absolute(), gate=found.gate)
+    return found, registry
 
 
 def opened(settings: RegistrySettings) -> Registry:
@@ -98,7 +103,7 @@ def promote(
     """
     from llm_classifier.registry import metrics
 
-    settings = chosen(folder, config, overrides)
+    _, settings = chosen(folder, config, overrides)
     registry = opened(settings)
     if model.isdigit():
         version = registry.version(int(model))
@@ -152,7 +157,7 @@ def rollback(
     \b
     resolver llm rollback --registry registry --reason "recall fell on real data"
     """
-    out, now = opened(chosen(folder, config, overrides)).roll_back(reason, leave_none=leave_none)
+    out, now = opened(chosen(folder, config, overrides)[1]).roll_back(reason, leave_none=leave_none)
     if as_json:
         click.echo(json.dumps({"out": out.number, "production": None if now is None else now.number}, indent=2))
         return
@@ -189,7 +194,7 @@ def models(
     """
     from llm_classifier.registry import views
 
-    registry = opened(chosen(folder, config, overrides))
+    registry = opened(chosen(folder, config, overrides)[1])
     if sum((best is not None, compare is not None, decisions)) > 1:
         raise UsageError("--best, --compare and --history do not go together.", do="Say one of them.")
     if pin is not None and best is None:

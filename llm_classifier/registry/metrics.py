@@ -101,7 +101,7 @@ class Metrics(Section):
 
 
 def short(pin: str) -> str:
-    return pin.removeprefix("sha256:")[:12]
+    return pin[:12]
 
 
 def write(path: Path, metrics: Metrics) -> None:

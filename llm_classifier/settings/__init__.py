@@ -8,7 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from llm_classifier.settings.dataset import DatasetSettings
+from llm_classifier.settings.deploy import DeploySettings
 from llm_classifier.settings.encoder import EncoderSettings
+from llm_classifier.settings.predeploy import PredeploySettings
 from llm_classifier.settings.registry import RegistrySettings
 from llm_classifier.settings.train import TrainSettings
 from resolver.settings import reading
@@ -20,6 +22,8 @@ class LlmSettings(Section):
     train: TrainSettings | None = None
     encoder: EncoderSettings | None = None
     registry: RegistrySettings | None = None
+    predeploy: PredeploySettings = PredeploySettings()
+    deploy: DeploySettings = DeploySettings()
 
 
 def load(path: Path, overrides: tuple[str, ...] = ()) -> LlmSettings:

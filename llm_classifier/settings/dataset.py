@@ -65,6 +65,13 @@ class DatasetSettings(Section):
 
     shares: Shares = Shares()
 
+    canaries: int = Field(default=0, ge=0)
+    """Made-up numbers to plant in the training split, so that `resolver llm predeploy` can see whether a model learned
+    them by heart. 16 or more tell something."""
+
+    canary_pairs: int = Field(default=4, ge=1)
+    """Training rows that hold each of them."""
+
     seed: int = 0
     """Seed of the splits and of what is drawn."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,83 @@ def tiny_classifier(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -
     transformers.AutoTokenizer.from_pretrained(tiny_base).save_pretrained(folder)
     artifact.write(folder, _told("classifier", tiny_base))
     return folder
+
+
+@pytest.fixture(scope="session")
+def labelled_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The config of a labelled run on the bundled sample: real Synthea histories, read as a run reads them.
+
+    Its candidate pairs are drawn: all true ones and as many others as make a gray zone, with a score that knows little.
+    """
+    import numpy as np
+    import polars as pl
+
+    from resolver import database, pipeline, runs, sample, settings, tables
+    from resolver.evaluate import truth
+    from resolver.progress import Progress
+
+    folder = tmp_path_factory.mktemp("labelled")
+    config = folder / "sample.yaml"
+    config.write_text(sample.config(folder / "run"), encoding="utf-8")
+    loaded = settings.load(config, ("run.threads=1",))
+    runs.execute([stage for stage in pipeline.STAGES if stage.name == "ingest"], loaded, Progress())
+    run = runs.RunFolder(loaded.run.dir)
+    assert loaded.evaluate.truth is not None
+    with database.connect(memory_gib=1, threads=1) as con:
+        person = truth.read(con, loaded.evaluate.truth, f"read_parquet({database.quote(run.file('records'))})").person
+        rng = np.random.default_rng(0)
+        left, right = np.triu_indices(len(person), 1)
+        true = person[left] == person[right]
+        chosen = true | (rng.random(len(left)) < 0.04)
+        logit = np.where(true, 1.0, -1.0) + rng.normal(0, 2, len(left))
+        con.register(
+            "drawn", pl.DataFrame({"left_rid": left, "right_rid": right, "rule": 1, "logit": logit}).filter(chosen)
+        )
+        con.execute(f"COPY ({tables.PAIRS.select('drawn')}) TO {database.quote(run.file('pairs'))} (FORMAT parquet)")
+    return config
+
+
+@pytest.fixture
+def paper_model(tmp_path: Path) -> Callable[..., Path]:
+    """Writes the folder of an exported model; its weights are bytes that no library ever reads."""
+    import json
+
+    import polars as pl
+
+    from llm_classifier import artifact, prompt
+
+    def made(name: str, **more: object) -> Path:
+        folder = tmp_path / "made" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}" + name.encode())
+        (folder / "tokenizer.json").write_text("{}", encoding="utf-8")
+        (folder / "training_args.bin").write_bytes(b"a pickle")
+        config = {"architectures": ["Gemma3ForSequenceClassification"], "max_position_embeddings": 4096}
+        (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        prompts = [prompt.pair(f"conditions: asthma {number}", "conditions: asthma") for number in range(4)]
+        pl.DataFrame({"prompt": prompts, "logit": [0.5, -0.5, 1.0, -1.0]}).write_parquet(folder / artifact.GOLDEN)
+        told: dict[str, object] = {
+            "kind": "classifier",
+            "weights": "merged",
+            "dtype": "bfloat16",
+            "base": "base",
+            "base_digest": "0" * 64,
+            "prompt_version": prompt.VERSION,
+            "max_tokens": 2048,
+            "tokens_per_side": 256,
+            "dataset_pin": "b" * 16,
+            "prior_train": 0.5,
+            "calibration": {"temperature": 1.5, "bias": 0.0},
+        }
+        written = artifact.write(folder, artifact.Artifact(**told | more))  # type: ignore[arg-type]
+        serving = {
+            "module": "vllm.entrypoints.openai.api_server",
+            "arguments": ["--model", "MODEL", "--served-model-name", name, "--max-model-len", "2048"],
+            "request": {"path": "/classify"},
+            "fingerprint": written.fingerprint,
+            "tolerance": 0.1,
+        }
+        (folder / artifact.SERVING).write_text(json.dumps(serving), encoding="utf-8")
+        return folder
+
+    return made
