@@ -1,0 +1,272 @@
+"""One step of one job at a time. Every step can be repeated, and the program can be killed at any line of it.
+
+    new -> prepared -> launching -> provisioning -> running -> collecting -> releasing -> succeeded
+                          |  ^          |              |           |             |-> failed, cancelled
+                          v  '- retry <-+--------------+-----------+-------------'
+                   launch-unknown
+
+What makes it safe:
+- A pod is intended, under a name that nobody else has, before the provider is asked for it. Whatever happens then, its
+  name tells whose it is and when it has to be gone.
+- Whether a pod is there is asked of the provider at each step, by name. An answer that got lost, or was wrong, is set
+  right by the next step.
+- A job is over only when every pod ever intended for it was seen gone. Work is done again only after that, so that it
+  is not paid for twice.
+Knows nothing of what the work is, nor where machines and files are.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+from llm_classifier.pods.jobs import Intent, Job, Jobs, State
+from llm_classifier.pods.names import PodName, parse
+from llm_classifier.pods.providers import Offer, Order, Pod, Provider, ProviderError, Refused
+
+OVERPRICE = 1.01  # a pod billed at more than this times the listed price is not kept
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """What the worker last said."""
+
+    pod: str
+    at: float
+    done: int
+    total: int
+    failed: str = ""  # why it gave up; "" while it has not
+
+
+@dataclass(frozen=True)
+class Collected:
+    result: Literal["whole", "partial", "foreign"]
+    why: str
+
+
+class Work(Protocol):
+    """The job's own side: what goes in, what comes out."""
+
+    def prepare(self) -> None:
+        """Bring the input to the bridge. Again is harmless."""
+
+    def order(self, name: PodName, offer: Offer) -> Order: ...
+
+    def heartbeat(self) -> Heartbeat | None: ...
+
+    def done(self) -> bool:
+        """Whether some pod of this job said that all is there."""
+
+    def collect(self) -> Collected:
+        """Take home what is whole."""
+
+
+class Machine:
+    def __init__(self, jobs: Jobs, provider: Provider, clock: Callable[[], float]) -> None:
+        self.jobs = jobs
+        self.provider = provider
+        self.clock = clock
+
+    def step(self, key: str, work: Work) -> Job:
+        """Take a job one step on; the job as it stands then."""
+        with self.jobs.held(key):
+            job = self.jobs.get(key)
+            assert job is not None, "steps are taken by jobs that were added"
+            if job.over:
+                return job
+            try:
+                seen = self._observe(job)
+                return self._act(job, work, seen)
+            except Refused:
+                raise
+            except ProviderError as error:
+                with self.jobs.change():
+                    return self.jobs.move(job, job.state, f"{self.provider.name} can't be asked: {error}", self.clock())
+
+    def _observe(self, job: Job) -> Mapping[str, Pod]:
+        """Hold what is recorded of the job's pods against what the provider lists, and end those that are too old."""
+        intents = [one for one in self.jobs.pods(job.key) if one.asked is not None]
+        if not intents:
+            return {}
+        listed = {pod.name: pod for pod in self.provider.list() if pod.status != "gone"}
+        now = self.clock()
+        settle = job.terms.settle_minutes * 60
+        found = []
+        for intent in intents:
+            pod = listed.get(intent.name)
+            if pod is not None:
+                price = max(intent.price, pod.price or 0.0)
+                found.append(replace(intent, id=pod.id, price=price, last_seen=now, missed=None, gone=None))
+            elif intent.gone is None:
+                found.append(self._missed(intent, now, settle))
+        with self.jobs.change():
+            for intent in found:
+                self.jobs.put(intent)
+        for intent in found:
+            if intent.gone is None and intent.id is not None and now >= intent.deadline:
+                self.provider.end(intent.id)
+        return listed
+
+    def _missed(self, intent: Intent, now: float, settle: float) -> Intent:
+        """A pod that is not listed: gone, or late."""
+        assert intent.asked is not None
+        since = now if intent.missed is None else intent.missed
+        late = now - since < settle or now - intent.asked < settle
+        if late and intent.id is not None and intent.last_seen is not None and now - intent.asked >= settle:
+            # Two answers of the provider agree: it neither lists the pod nor knows its id.
+            late = self.provider.describe(intent.id) is not None
+        return replace(intent, missed=since, gone=None if late else now)
+
+    def _act(self, job: Job, work: Work, seen: Mapping[str, Pod]) -> Job:
+        match job.state:
+            case "new" if job.cancelled:
+                return self._move(job, "releasing", "cancelled", after="cancelled")
+            case "new":
+                work.prepare()
+                return self._move(job, "prepared", "the input is at the bridge")
+            case "prepared" | "retry":
+                return self._intend(job)
+            case "launching":
+                return self._launch(job, work)
+            case "launch-unknown":
+                return self._find(job)
+            case "provisioning" | "running":
+                return self._watch(job, work, seen)
+            case "collecting":
+                return self._collect(job, work)
+            case _:
+                return self._release(job)
+
+    def _intend(self, job: Job) -> Job:
+        """Write down which pod comes next, before anybody is asked for it."""
+        now, terms = self.clock(), job.terms
+        pods = self.jobs.pods(job.key)
+        if job.cancelled:
+            return self._move(job, "releasing", "cancelled", after="cancelled")
+        if any(one.gone is None for one in pods):
+            return self._move(job, "releasing", "a pod that was gone is listed again", after="retry")
+        if sum(one.asked is not None for one in pods) >= terms.attempts:
+            return self._move(job, "releasing", f"{terms.attempts} pods did not finish it: {job.why}", after="failed")
+        offers = self.provider.offers()
+        tried = sum(_attempt(one) == job.attempt for one in pods)
+        if tried >= len(offers):
+            why = "no machine of those wanted is free now" if offers else "there is no machine of those wanted"
+            return self._move(job, "retry", why, attempt=job.attempt + 1)
+        offer = offers[tried]
+        reserved = offer.price * (terms.hours + terms.grace_minutes / 60)
+        spent = sum(one.cost(now) for one in pods)
+        if spent + reserved > terms.cap:
+            why = f"another pod may cost {reserved:.2f} USD, {spent:.2f} are spent, and the cap is {terms.cap:.2f}"
+            return self._move(job, "releasing", why, after="failed")
+        deadline = int(now + terms.hours * 3600)
+        name = PodName(job.key[:12], job.attempt, deadline, secrets.token_hex(4))
+        intent = Intent(str(name), job.key, tried, offer.machine, now, deadline, offer.price, reserved)
+        with self.jobs.change():
+            self.jobs.intend(name, intent)
+            return self.jobs.move(job, "launching", f"{offer.machine} at {offer.price:.2f} USD an hour", now)
+
+    def _launch(self, job: Job, work: Work) -> Job:
+        intent = self.jobs.pods(job.key)[-1]
+        if intent.asked is not None:
+            return self._move(job, "launch-unknown", "stopped while the provider was being asked")
+        name = parse(intent.name)
+        assert name is not None
+        offers = self.provider.offers()
+        if job.cancelled or intent.offer >= len(offers) or offers[intent.offer].price > intent.price:
+            with self.jobs.change():
+                self.jobs.put(replace(intent, gone=self.clock()))
+                return self.jobs.move(job, "retry", "the machine is not on offer any more", self.clock())
+        order = work.order(name, offers[intent.offer])
+        with self.jobs.change():
+            self.jobs.put(replace(intent, asked=self.clock()))
+        asked = replace(intent, asked=self.clock())
+        try:
+            pod = self.provider.launch(order)
+        except Refused as error:
+            with self.jobs.change():
+                self.jobs.put(replace(intent, gone=self.clock()))
+                return self.jobs.move(job, "retry", f"{intent.machine}: {error.what}", self.clock())
+        except ProviderError as error:
+            return self._move(job, "launch-unknown", error.what)
+        now = self.clock()
+        price = max(asked.price, pod.price or 0.0)
+        with self.jobs.change():
+            self.jobs.put(replace(asked, id=pod.id, last_seen=now, price=price))
+            if price > intent.price * OVERPRICE:
+                why = f"the pod costs {price:.2f} USD an hour, not {intent.price:.2f}"
+                return self.jobs.move(job, "releasing", why, now, after="retry")
+            return self.jobs.move(job, "provisioning", f"{intent.machine} is on its way", now)
+
+    def _find(self, job: Job) -> Job:
+        """After an answer that got lost: is there a pod of that name?"""
+        intent = self.jobs.pods(job.key)[-1]
+        if intent.id is not None and intent.gone is None:
+            if job.cancelled:
+                return self._move(job, "releasing", "cancelled", after="cancelled")
+            return self._move(job, "provisioning", "the pod was made after all")
+        if intent.gone is not None:
+            return self._move(job, "retry", "the pod was not made", attempt=job.attempt + 1)
+        return job
+
+    def _watch(self, job: Job, work: Work, seen: Mapping[str, Pod]) -> Job:
+        now, terms = self.clock(), job.terms
+        intent = self.jobs.pods(job.key)[-1]
+        if work.done():
+            return self._move(job, "collecting", "the worker says that it is done")
+        if job.cancelled:
+            return self._move(job, "releasing", "cancelled", after="cancelled")
+        pod = seen.get(intent.name)
+        said = work.heartbeat()
+        heard = said if said is not None and said.pod == intent.name else None
+        assert intent.asked is not None
+        if heard is not None and heard.failed:
+            wrong = f"its worker gave up: {heard.failed}"
+        elif intent.gone is not None or (pod is not None and pod.status == "exited"):
+            wrong = "its pod ended before it was done"
+        elif now >= intent.deadline:
+            wrong = f"it was not done in {terms.hours:g} hours"
+        elif heard is None and now - intent.asked > 1e9:
+            wrong = f"its worker was not heard within {terms.boot_minutes:g} minutes"
+        elif heard is not None and now - heard.at > terms.stall_minutes * 60:
+            wrong = f"its worker fell silent for {terms.stall_minutes:g} minutes"
+        elif heard is None:
+            return job
+        else:
+            return self._move(job, "running", f"{heard.done} of {heard.total} parts done")
+        return self._move(job, "releasing", wrong, after="retry")
+
+    def _collect(self, job: Job, work: Work) -> Job:
+        found = work.collect()
+        after: State = "succeeded" if found.result == "whole" else "retry"
+        return self._move(job, "releasing", found.why, after=after)
+
+    def _release(self, job: Job) -> Job:
+        """End every pod that may be there; over when all were seen gone."""
+        now = self.clock()
+        left = [one for one in self.jobs.pods(job.key) if one.gone is None]
+        with self.jobs.change():
+            for intent in left:
+                if intent.asked is None:  # nobody was ever asked for it
+                    self.jobs.put(replace(intent, gone=now))
+        left = [one for one in left if one.asked is not None]
+        for intent in left:
+            if intent.id is not None:
+                self.provider.end(intent.id)
+        if left:
+            return job
+        after: State = "cancelled" if job.cancelled and job.after == "retry" else job.after
+        more = {"attempt": job.attempt + 1} if after == "retry" else {}
+        return self._move(job, after, job.why, **more)
+
+    def _move(self, job: Job, state: State, why: str, **more: object) -> Job:
+        if state == job.state and why == job.why and not more:
+            return job
+        with self.jobs.change():
+            return self.jobs.move(job, state, why, self.clock(), **more)
+
+
+def _attempt(intent: Intent) -> int:
+    name = parse(intent.name)
+    return 0 if name is None else name.attempt

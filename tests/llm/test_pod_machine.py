@@ -1,0 +1,315 @@
+"""The steps of a job under faults and kills, on a virtual clock."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from llm_classifier.pods import reaper
+from llm_classifier.pods.jobs import Job, Jobs, Terms
+from llm_classifier.pods.machine import Collected, Heartbeat, Machine
+from llm_classifier.pods.names import PodName, parse
+from llm_classifier.pods.providers import Offer, Order, Pod, ProviderError, Refused, Unclear
+
+MINUTE = 60.0
+TICK = 5 * MINUTE  # how often cron calls the reaper
+PARTS = 12  # minutes of work
+TERMS = Terms(hours=1, grace_minutes=45, boot_minutes=20, stall_minutes=10, settle_minutes=5, attempts=3, cap=2.5)
+KEY = "ab" * 32
+
+
+OFFERS = (Offer("small", price=1.0), Offer("large", price=2.0))
+
+
+class Killed(BaseException):
+    """The program ends here, as by kill -9."""
+
+
+@dataclass
+class Machinery:
+    """A pod as it really is, whatever anybody is told of it."""
+
+    name: str
+    price: float
+    made: float
+    boots: bool = True
+    restarts: bool = False  # its container ends half-way
+    visible: float = 0.0  # listed from then on
+    lies: int = 0  # deletes that are answered with success and do nothing
+    ended: float | None = None
+
+    @property
+    def deadline(self) -> float:
+        name = parse(self.name)
+        assert name is not None
+        return float(name.deadline)
+
+
+@dataclass
+class Cloud:
+    """A provider that fails in the ways that real ones do. Its pods do the work, minute by minute."""
+
+    name: str = "cloud"
+    now: float = 1_800_000_000.0
+    pods: dict[str, Machinery] = field(default_factory=dict)
+    parts: set[int] = field(default_factory=set)
+    said: Heartbeat | None = None
+    finished: bool = False
+    faults: list[str] = field(default_factory=list)  # of the pods to come, in turn
+    deaf: int = 0  # further calls that get no answer
+
+    def offers(self) -> list[Offer]:
+        return list(OFFERS)
+
+    def launch(self, order: Order) -> Pod:
+        fault = self.faults.pop(0) if self.faults else "none"
+        if fault == "refused":
+            raise Refused("no stock")
+        if fault == "lost":
+            raise Unclear("500")
+        assert all(pod.name != order.name for pod in self.pods.values()), "a name is used once"
+        id = f"p{len(self.pods)}"
+        price = order.offer.price * (1.5 if fault == "dear" else 1.0)
+        made = Machinery(order.name, price, self.now)
+        made.boots = fault != "stuck"
+        made.restarts = fault == "restarts"
+        made.visible = self.now + (3 * MINUTE if fault in ("late", "made, 500") else 0)
+        made.lies = 2 if fault == "lies" else 0
+        self.pods[id] = made
+        if fault == "made, 500":
+            raise Unclear("500")
+        if fault == "killed":
+            raise Killed
+        return Pod(id, order.name, "starting", price)
+
+    def list(self) -> list[Pod]:
+        self._hear()
+        return [self._pod(id, pod) for id, pod in self.pods.items() if pod.ended is None and self.now >= pod.visible]
+
+    def describe(self, id: str) -> Pod | None:
+        self._hear()
+        pod = self.pods[id]
+        return None if pod.ended is not None or self.now < pod.visible else self._pod(id, pod)
+
+    def end(self, id: str) -> None:
+        self._hear()
+        pod = self.pods[id]
+        if pod.lies > 0:
+            pod.lies -= 1
+        elif pod.ended is None:
+            pod.ended = self.now
+
+    def _hear(self) -> None:
+        if self.deaf > 0:
+            self.deaf -= 1
+            raise ProviderError("503")
+
+    def _pod(self, id: str, pod: Machinery) -> Pod:
+        up = self.now - pod.made > 2 * MINUTE and pod.boots
+        return Pod(id, pod.name, "running" if up else "starting", pod.price)
+
+    def minute(self) -> None:
+        """What the machines do in a minute: one part each, then they end themselves."""
+        self.now += MINUTE
+        for pod in self.pods.values():
+            if pod.ended is not None or not pod.boots or self.now - pod.made <= 2 * MINUTE:
+                continue
+            missing = sorted(set(range(PARTS)) - self.parts)
+            if self.finished or self.now >= pod.deadline or (pod.restarts and len(missing) <= PARTS // 2):
+                pod.ended = self.now
+            elif missing:
+                self.parts.add(missing[0])
+                self.said = Heartbeat(pod.name, self.now, PARTS - len(missing) + 1, PARTS)
+            else:
+                self.finished = True
+
+    def paid(self) -> float:
+        return sum(pod.price * ((pod.ended or self.now) - pod.made) / 3600 for pod in self.pods.values())
+
+
+@dataclass
+class Errand:
+    """The work, as the machine sees it."""
+
+    cloud: Cloud
+    home: set[int] = field(default_factory=set)
+    prepared: int = 0
+
+    def prepare(self) -> None:
+        self.prepared += 1
+
+    def order(self, name: PodName, offer: Offer) -> Order:
+        return Order(str(name), offer, "image")
+
+    def heartbeat(self) -> Heartbeat | None:
+        return self.cloud.said
+
+    def done(self) -> bool:
+        return self.cloud.finished
+
+    def collect(self) -> Collected:
+        self.home |= self.cloud.parts
+        whole = len(self.home) == PARTS
+        return Collected("whole" if whole else "partial", f"{len(self.home)} of {PARTS}")
+
+
+class Fused(Jobs):
+    """Records that end the program after so many changes, before or after the change is on disk."""
+
+    fuse: int | None = None
+    after: bool = False
+
+    @contextmanager
+    def change(self) -> Iterator[None]:
+        now = self._burns()
+        with super().change():
+            yield
+            if now and not self.after:
+                raise Killed
+        if now:
+            raise Killed
+
+    def _burns(self) -> bool:
+        if self.fuse is None:
+            return False
+        self.fuse -= 1
+        if self.fuse > 0:
+            return False
+        self.fuse = None
+        return True
+
+
+FAULTS = st.sampled_from(
+    ["none", "refused", "lost", "made, 500", "stuck", "restarts", "dear", "late", "lies", "killed"]
+)
+ACTIONS = st.one_of(
+    st.tuples(st.just("follow"), st.integers(4, 12), st.integers(1, 6)),  # calls, minutes between two of them
+    st.tuples(st.just("follow"), st.integers(4, 12), st.integers(1, 6)),
+    st.tuples(st.just("away"), st.integers(1, 60), st.just(0)),  # minutes
+    st.tuples(st.just("silence"), st.integers(1, 2), st.just(0)),  # calls without an answer
+    st.tuples(st.just("fuse"), st.integers(1, 4), st.integers(0, 1)),  # changes until a kill; before or after it
+    st.tuples(st.just("cancel"), st.integers(0, 3), st.just(0)),  # only if it is 0
+)
+
+
+class Story:
+    """A job, the cloud, and somebody who calls now and then."""
+
+    def __init__(self, folder: Path, faults: list[str]) -> None:
+        self.folder = folder
+        self.cloud = Cloud(faults=list(faults))
+        self.errand = Errand(self.cloud)
+        self.open()
+        self.jobs.add(KEY, "score", TERMS, self.cloud.now)
+
+    def open(self) -> None:
+        self.jobs = Fused(self.folder / "jobs.sqlite")
+        self.machine = Machine(self.jobs, self.cloud, lambda: self.cloud.now)
+
+    def survive(self, call: Callable[[], object]) -> None:
+        """Killed in a call, the program is started again and reads its records."""
+        try:
+            call()
+        except Killed:
+            self.jobs.close()
+            self.open()
+
+    def act(self, what: str, number: int, other: int) -> None:
+        if what == "follow":
+            for _ in range(number):
+                self.survive(lambda: self.machine.step(KEY, self.errand))
+                self.check()
+                self.passes(other)
+        elif what == "away":
+            self.passes(number)
+        elif what == "silence":
+            self.cloud.deaf = number
+        elif what == "fuse":
+            self.jobs.fuse, self.jobs.after = number, bool(other)
+        elif number == 0:
+            self.survive(lambda: self.jobs.cancel(KEY))
+
+    def passes(self, minutes: int) -> None:
+        """Time goes by, and cron calls the reaper, which has no records."""
+        for _ in range(minutes):
+            self.cloud.minute()
+            if self.cloud.now % TICK < MINUTE:
+                with suppress(ProviderError):
+                    reaper.look(self.cloud, lambda: self.cloud.now, end=True)
+            self.check()
+
+    def check(self) -> None:
+        """No pod outlives its time, none works beside another, and what is reserved covers what is paid."""
+        alive = [pod for pod in self.cloud.pods.values() if pod.ended is None]
+        assert len(alive) <= 1, "work may be paid for twice"
+        for pod in self.cloud.pods.values():
+            assert (pod.ended or self.cloud.now) <= pod.deadline + TERMS.grace_minutes * MINUTE
+        reserved = sum(one.reserved for one in self.jobs.pods(KEY) if one.asked is not None)
+        assert self.cloud.paid() <= min(reserved, TERMS.cap) + 1e-9
+        job = self.job
+        if job.over:
+            assert not alive, "over, and a pod lives"
+            assert job.state != "succeeded" or self.errand.home == set(range(PARTS))
+
+    @property
+    def job(self) -> Job:
+        job = self.jobs.get(KEY)
+        assert job is not None
+        return job
+
+    def end(self) -> Job:
+        """All is well from now on, and somebody calls every minute."""
+        self.cloud.deaf, self.jobs.fuse = 0, None
+        for _ in range(500):
+            if self.job.over:
+                return self.job
+            self.act("follow", 1, 1)
+        raise AssertionError(f"not over: {self.job}")
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example(faults=["lies"], actions=[("follow", 4, 1), ("cancel", 0, 0), ("follow", 2, 1)])
+@given(faults=st.lists(FAULTS, min_size=4, max_size=4), actions=st.lists(ACTIONS, min_size=2, max_size=8))
+def test_whatever_happens_no_pod_is_forgotten(faults: list[str], actions: list[tuple[str, int, int]]) -> None:
+    """Under any schedule of faults, kills and absence, pods end in time, alone, and within what was reserved."""
+    with tempfile.TemporaryDirectory() as folder:
+        story = Story(Path(folder), faults)
+        for action in actions:
+            story.act(*action)
+        story.end()
+        story.jobs.close()
+
+
+@settings(max_examples=40, deadline=None)
+@given(faults=st.lists(FAULTS, min_size=3, max_size=3))
+def test_a_further_pod_needs_a_cause(faults: list[str]) -> None:
+    """A job that is only followed gets another pod when one failed, was refused or got lost, and else none."""
+    with tempfile.TemporaryDirectory() as folder:
+        story = Story(Path(folder), faults)
+        job = story.end()
+        failing = [fault in ("stuck", "restarts", "dear") for fault in faults]
+        made = [fault not in ("refused", "lost") for fault in faults]
+        needed = next((n for n in range(3) if made[n] and not failing[n]), 3)
+        assert len(story.cloud.pods) <= sum(made[: needed + 1]) + (needed == 3)
+        assert job.state == "succeeded" or needed == 3 or "cap" in job.why
+        story.jobs.close()
+
+
+def test_a_pod_that_costs_more_than_listed_is_not_kept(tmp_path: Path) -> None:
+    """The price that is really billed is held against the list before any work is done."""
+    story = Story(tmp_path, ["dear"])
+
+    for _ in range(4):  # prepared, intended, launched, let go
+        story.survive(lambda: story.machine.step(KEY, story.errand))
+        story.cloud.minute()
+
+    assert story.cloud.pods["p0"].ended is not None
+    assert not story.cloud.parts
+    assert "1.50 USD an hour, not 1.00" in story.job.why
+    story.jobs.close()
