@@ -89,6 +89,6 @@ def figures(
 def _by_logit(logits: Floats, labels: Floats, weights: Floats) -> tuple[Floats, Floats, Floats]:
     """Distinct logits, lowest first, with the weight of true and of false pairs at each."""
     values, place = np.unique(logits, return_inverse=True)
-    true = np.bincount(place, weights * (labels > 0), len(values))
-    false = np.bincount(place, weights * (labels <= 0), len(values))
+    true = np.bincount(place, weights * (labels > 0), len(values)).astype(np.float64)
+    false = np.bincount(place, weights * (labels <= 0), len(values)).astype(np.float64)
     return values, true, false

@@ -23,7 +23,7 @@ def need(module: str) -> Any:
 
 
 def quiet() -> None:
-    """Call before transformers is loaded: it takes what is on disk, opens no connection and draws no bars of its own."""
+    """Before transformers is loaded: have it take what is on disk, open no connection and draw no bars of its own."""
     for name in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_PROGRESS_BARS"):
         os.environ.setdefault(name, "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -9,6 +9,10 @@ from resolver.cli.lazy import Lazy
 # Command -> where it is defined and its line in --help, which must not need an import. In the order of the work.
 COMMANDS: dict[str, tuple[str, str]] = {
     "dataset": ("llm_classifier.cli.dataset:dataset", "Labelled pairs of histories, split by person."),
+    "base": ("llm_classifier.cli.base:base", "The text-only base of a multimodal checkpoint."),
+    "plan": ("llm_classifier.cli.plan:plan", "Which GPU a training fits on, how long it takes, what it costs."),
+    "train": ("llm_classifier.cli.train:train", "Train the model; lists in the config make a sweep."),
+    "calibrate": ("llm_classifier.cli.train:calibrate", "Calibrate a model anew on held-out pairs."),
     "encoder": ("llm_classifier.cli.encoder:encoder", "The fusion encoder: train it, and show what it reads."),
     "export": ("llm_classifier.cli.export:export", "Make one folder of a trained model that vLLM loads as it is."),
     "verify": ("llm_classifier.cli.export:verify", "Hold a server or a folder against a model's golden logits."),

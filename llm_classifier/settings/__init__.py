@@ -12,7 +12,7 @@ from llm_classifier.settings.deploy import DeploySettings
 from llm_classifier.settings.encoder import EncoderSettings
 from llm_classifier.settings.predeploy import PredeploySettings
 from llm_classifier.settings.registry import RegistrySettings
-from llm_classifier.settings.train import TrainSettings
+from llm_classifier.settings.train import TrainSettings, combinations
 from resolver.settings import reading
 from resolver.settings.base import Section
 
@@ -31,4 +31,6 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> LlmSettings:
     content = reading.content(path, do="Start from configs/llm.yaml.")
     for override in overrides:
         reading.put(content, override)
+    if isinstance(content.get("train"), dict):  # of a sweep, its first run
+        content["train"] = next(iter(combinations(content["train"])), content["train"])
     return reading.parse(LlmSettings, content, where=str(path), base=path.parent)
