@@ -48,13 +48,47 @@ def train(config: Path, overrides: tuple[str, ...], as_json: bool) -> None:
         return
     click.echo(f"{chosen.out}: fingerprint {record['fingerprint']}, best in epoch {record['best_epoch']}")
     named = [("persons kept out", record["held_out"]), *((one["name"], one) for one in record["folds"])]
-    for name, figures in [*named, *record["report"].items()]:
-        alone, before, both = (figures[one] for one in ("encoder", "before", "both"))
-        click.echo(
-            f"  {name}: AUROC {_figure(alone['auroc'])} alone, {_figure(before['auroc'])} before it, "
-            f"{_figure(both['auroc'])} together; F1 {_figure(both['f1'])}; "
-            f"{both['pairs']:,} open pairs, {both['true_pairs']:,} of them true"
-        )
+    _say([*named, *record["report"].items()])
+
+
+@encoder.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("configs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the encoder with its new line.")
+@click.option("--after", "after", multiple=True, metavar="JUDGE", help="A judge that is asked before it; in order.")
+@click.option(
+    "--report",
+    "reported",
+    multiple=True,
+    metavar="CONFIG",
+    type=click.Path(path_type=Path),
+    help="A labelled run to measure it on, and nothing else.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the whole record as JSON.")
+def calibrate(
+    model: Path,
+    configs: tuple[Path, ...],
+    out: Path,
+    after: tuple[str, ...],
+    reported: tuple[Path, ...],
+    as_json: bool,
+) -> None:
+    """Fit an encoder to be asked after other judges, without training it again.
+
+    Its weights stay; the line that makes log-odds of its score and of what stood before is fitted to labelled runs.
+
+    \b
+    resolver llm encoder calibrate models/encoder other.yaml --after demographic --after clinical --out models/after
+    """
+    from llm_classifier.encoder import training
+    from resolver import progress
+
+    record = training.calibrate(model, out, configs, reported, after, progress.for_terminal(quiet=as_json))
+    if as_json:
+        click.echo(json.dumps(record, indent=2))
+        return
+    click.echo(f"{out}: fingerprint {record['fingerprint']}, after {', '.join(after) or 'none'}")
+    _say(list(record["report"].items()))
 
 
 @encoder.command()
@@ -66,8 +100,8 @@ def train(config: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 def ablate(model: Path, configs: tuple[Path, ...], seed: int, threads: int | None, as_json: bool) -> None:
     """Show what each kind of evidence is worth to a trained encoder, on labelled runs.
 
-    AUROC on the open pairs with the kind left out, with nothing else, and with it exchanged between records; and the
-    length of the loss's gradient in the kind's encoder. A kind that changes nothing anywhere is not wired.
+    AUROC on the pairs that Splink leaves open: with the kind left out, with nothing else, and with it exchanged between
+    records; and the length of the loss's gradient in the kind's encoder. A kind that changes nothing is not wired.
 
     \b
     resolver llm encoder ablate models/encoder my.yaml
@@ -93,6 +127,16 @@ def ablate(model: Path, configs: tuple[Path, ...], seed: int, threads: int | Non
         click.echo(
             f"{row['kind']:<15}{row['records']:>9,}{row['without']['auroc']:>10.4f}{row['alone']['auroc']:>10.4f}"
             f"{row['exchanged']['auroc']:>11.4f}{row['gradient']:>11.4f}"
+        )
+
+
+def _say(measured: list[tuple[str, dict[str, Any]]]) -> None:
+    for name, figures in measured:
+        alone, before, both = (figures[one] for one in ("encoder", "before", "both"))
+        click.echo(
+            f"  {name}: AUROC {_figure(alone['auroc'])} alone, {_figure(before['auroc'])} before it, "
+            f"{_figure(both['auroc'])} together; F1 {_figure(both['f1'])}; "
+            f"{both['pairs']:,} open pairs, {both['true_pairs']:,} of them true"
         )
 
 

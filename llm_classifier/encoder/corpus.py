@@ -59,12 +59,12 @@ class Corpus:
         return self.label >= 0
 
 
-def load(configs: Sequence[Path], chosen: EncoderSettings, progress: Progress) -> Corpus:
-    """Read the runs of these configs, in order."""
+def load(configs: Sequence[Path], chosen: EncoderSettings, after: tuple[str, ...], progress: Progress) -> Corpus:
+    """Read the runs of these configs, in order. `after`: judges whose verdicts make up where a pair stands."""
     parts = []
     for config in configs:
         progress.say(f"{config.stem}: records, pairs and truth")
-        parts.append(_population(config, chosen))
+        parts.append(_population(config, chosen, after))
     records = np.cumsum([0, *(len(one.person) for one in parts)])
     persons = np.cumsum([0, *(int(one.person.max()) + 1 for one in parts)])
     return Corpus(
@@ -79,7 +79,7 @@ def load(configs: Sequence[Path], chosen: EncoderSettings, progress: Progress) -
     )
 
 
-def _population(config: Path, chosen: EncoderSettings) -> Corpus:
+def _population(config: Path, chosen: EncoderSettings, after: tuple[str, ...]) -> Corpus:
     loaded = settings.load(config)
     if loaded.evaluate.truth is None:
         raise UsageError(f"{config} names no truth.", do="Set evaluate.truth to a file with record_id and person_id.")
@@ -95,7 +95,7 @@ def _population(config: Path, chosen: EncoderSettings) -> Corpus:
             buckets=chosen.shape.buckets,
             most=chosen.shape.most,
         )
-        pairs = _pairs(con, config, loaded, folder, chosen)
+        pairs = _pairs(con, config, loaded, folder, after, chosen.teacher)
         con.register("persons", pl.DataFrame({"id": truth.ids}, schema={"id": pl.String}))
         slots = con.sql(
             f"SELECT CAST(md5_number_lower('{chosen.seed} ' || id) % {SLOTS} AS BIGINT) AS slot FROM persons"
@@ -123,26 +123,27 @@ def _pairs(
     config: Path,
     loaded: settings.Settings,
     folder: runs.RunFolder,
-    chosen: EncoderSettings,
+    after: tuple[str, ...],
+    teacher: str,
 ) -> pl.DataFrame:
     """left_rid, right_rid, standing, taught: one row per candidate pair."""
     con.execute(f"CREATE VIEW pairs AS FROM read_parquet({quote(folder.require('pairs'))})")
-    if not chosen.after and chosen.teacher == "none":
+    if not after and teacher == "none":
         return con.sql("SELECT *, NULL AS taught FROM (SELECT left_rid, right_rid, logit AS standing FROM pairs)").pl()
     con.execute(f"CREATE VIEW verdicts AS FROM read_parquet({quote(folder.require('verdicts'))})")
     voices = {voice.name: voice for voice in decide.voices(loaded)}
-    missing = [name for name in chosen.after if name not in voices]
+    missing = [name for name in after if name not in voices]
     if missing:
         raise UsageError(
             f"{config} does not ask the judge {missing[0]}, which encoder.after names.",
             do="Add it to adjudicate.judges there and run it, or take it out of encoder.after.",
         )
-    if "demographic" in chosen.after or "clinical" in chosen.after:
+    if "demographic" in after or "clinical" in after:
         _not_its_own(config, folder)
     prior = 0.0  # only sums and what single judges added are looked at
-    before = fusion.parts_sql("pairs", "verdicts", [voices[name] for name in chosen.after], prior)
+    before = fusion.parts_sql("pairs", "verdicts", [voices[name] for name in after], prior)
     every = fusion.parts_sql("pairs", "verdicts", list(voices.values()), prior)
-    taught = "NULL" if chosen.teacher == "none" else f"everyone.{chosen.teacher}"
+    taught = "NULL" if teacher == "none" else f"everyone.{teacher}"
     return con.sql(
         f"SELECT left_rid, right_rid, before.logit AS standing, {taught} AS taught"
         f" FROM ({before}) before JOIN ({every}) everyone USING (left_rid, right_rid) ORDER BY left_rid, right_rid"

@@ -74,7 +74,7 @@ def fit(
     steps = Steps(corpus, rows, open_rows, records=chosen.records, strangers=chosen.strangers, seed=chosen.seed)
     with steady(chosen.threads, chosen.seed):
         network = Encoder(Shape(**chosen.shape.model_dump()))
-        _look(network, corpus.tokens, steps.used)
+        look(network, corpus.tokens, steps.used)
         loss = Loss.of(corpus, rows & open_rows, steps, chosen)
         optimizer = torch.optim.AdamW(_groups(network, chosen.weight_decay), lr=chosen.learning_rate)
         history: list[dict[str, Any]] = []
@@ -86,9 +86,9 @@ def fit(
                 sums = np.zeros(2)
                 rng = np.random.default_rng([chosen.seed, epoch, 1])
                 for number, step in enumerate(steps.epoch(epoch)):
-                    rate = _rate(epoch * len(steps) + number, chosen.epochs * len(steps), chosen)
+                    now = rate(epoch * len(steps) + number, chosen.epochs * len(steps), chosen)
                     for group in optimizer.param_groups:
-                        group["lr"] = rate
+                        group["lr"] = now
                     hidden = rng.random((len(step.records), len(KINDS))) < chosen.hide
                     value = loss(forward(network, corpus.tokens, step, hidden), step)
                     optimizer.zero_grad()
@@ -103,7 +103,7 @@ def fit(
                     "epoch": epoch + 1,
                     "loss": round(sums[0] / len(steps), 6),
                     "gradient": round(sums[1] / len(steps), 6),
-                    "learning_rate": rate,
+                    "learning_rate": now,
                     "validation_auroc": round(measures.auroc(score, label, validation.weight), 6),
                     "validation_auprc": round(measures.auprc(score, label, validation.weight), 6),
                     "seconds": round(time.monotonic() - began, 1),
@@ -202,7 +202,7 @@ def scores(network: Encoder, corpus: Corpus, rows: Ints, hidden: Sequence[int] =
     return compare(network, vectors(network, corpus.tokens, places, hidden), left, right)
 
 
-def _look(network: Encoder, tokens: Tokens, used: Ints) -> None:
+def look(network: Encoder, tokens: Tokens, used: Ints) -> None:
     """How rare each thing is, and how its values lie, among the records to learn from."""
     owner = np.repeat(np.arange(len(tokens)), tokens.count.sum(axis=1))
     mine = np.isin(owner, used)
@@ -227,7 +227,7 @@ def _look(network: Encoder, tokens: Tokens, used: Ints) -> None:
         getattr(network, name)[at] = torch.from_numpy(lie[name].to_numpy().astype(np.float32))
 
 
-def _rate(step: int, steps: int, chosen: EncoderSettings) -> float:
+def rate(step: int, steps: int, chosen: EncoderSettings) -> float:
     """The learning rate: up in a line, down along a cosine."""
     warm = chosen.warm_up * steps
     if step < warm:

@@ -32,13 +32,12 @@ def prove(folder: Path, configs: Sequence[Path], *, seed: int, threads: int, pro
     chosen = EncoderSettings(
         out=folder,
         runs=tuple(configs),
-        after=card.after,
         asks=card.asks,
         shape=ShapeSettings(**card.shape),
         seed=seed,
         threads=threads,
     )
-    known = corpus.load(configs, chosen, progress)
+    known = corpus.load(configs, chosen, (), progress)
     rows = np.flatnonzero(known.open(card.asks) & known.labelled())
     if not 0 < known.label[rows].sum() < len(rows):
         raise TrainingError("These runs have no open pairs of both sorts.", do="Give labelled runs with a gray zone.")

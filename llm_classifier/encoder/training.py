@@ -1,4 +1,4 @@
-"""`resolver llm encoder train`: splits, fit, log-odds, figures, and everything on disk.
+"""`resolver llm encoder train` and `calibrate`: splits, fit, log-odds, figures, and everything on disk.
 
 Knows nothing of the command line, nor of how a network learns (fitting.py).
 """
@@ -6,8 +6,9 @@ Knows nothing of the command line, nor of how a network learns (fitting.py).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from llm_classifier.encoder.corpus import SLOTS, Corpus, Flags, Floats, Ints
 from llm_classifier.encoder.fitting import Pairs
 from llm_classifier.encoder.network import Encoder
 from llm_classifier.needs import need
-from llm_classifier.settings.encoder import EncoderSettings
+from llm_classifier.settings.encoder import EncoderSettings, ShapeSettings
 from resolver import files
 from resolver.errors import TrainingError, UsageError
 from resolver.learn.crossfit import line as platt
@@ -36,17 +37,16 @@ class Fold:
 
 def train(chosen: EncoderSettings, progress: Progress) -> dict[str, Any]:
     """Train, measure and save; the record of it, which is training.json."""
-    twice = {one.stem for one in chosen.runs} & {one.stem for one in chosen.report}
-    if twice:
-        raise UsageError(f"{min(twice)} is in encoder.runs and in encoder.report.", do="Measure on other populations.")
-    known = corpus.load(chosen.runs, chosen, progress)
+    _apart((*chosen.runs, *chosen.calibrate), chosen.report)
+    # Where the line is fitted elsewhere, the runs to learn from need no other judge's verdicts.
+    known = corpus.load(chosen.runs, chosen, () if chosen.calibrate else chosen.after, progress)
     main = _split(known, chosen)
     fitted = fitting.fit(known, main.learned, main.validation, chosen, progress, what="train")
-    where, pairs = known, main.test
+    kept_out = lines = Lines.of(fitted.network, known, main.test)
+    where = known
     if chosen.calibrate:
-        where = corpus.load(chosen.calibrate, chosen, progress)
-        pairs = _pairs(where.labelled() & where.open(chosen.asks))
-    lines = Lines.of(fitted.network, where, pairs)
+        where = corpus.load(chosen.calibrate, chosen, chosen.after, progress)
+        lines = Lines.of(fitted.network, where, _pairs(where.labelled() & where.open(chosen.asks)))
     record: dict[str, Any] = {
         "settings": chosen.model_dump(mode="json"),
         "versions": {name: need(name).__version__ for name in ("torch", "numpy", "safetensors")},
@@ -55,21 +55,56 @@ def train(chosen: EncoderSettings, progress: Progress) -> dict[str, Any]:
         "best_epoch": fitted.best_epoch,
         "history": fitted.history,
         "line": asdict(lines.both),
-        "held_out": measure(fitted.network, known, main.test, lines, chosen),
-        "folds": [_fold(known, fold, chosen, progress) for fold in _folds(known, chosen)],
+        "line_fitted_to": list(chosen.calibrate and where.names) or "persons kept out of the runs",
+        # The lines that make odds of scores were fitted to these very pairs, if only with two and three numbers.
+        "held_out": measure(fitted.network, known, main.test, kept_out, chosen),
+        "folds": [_fold(known, fold, chosen, progress) for fold in splits(known, chosen)],
     }
     if chosen.calibrate:
         record["calibrated_on"] = _told(where, chosen)
-    reported = {}
-    for config in chosen.report:
-        other = corpus.load([config], chosen, progress)
-        rows = _pairs(other.labelled() & other.open(chosen.asks))
-        reported[config.stem] = measure(fitted.network, other, rows, lines, chosen)
-    record["report"] = reported
+    record["report"] = _report(fitted.network, lines, chosen, progress)
     card = model.Card(asdict(fitted.network.shape), lines.both, chosen.after, chosen.asks, known.names)
     record["fingerprint"] = model.save(chosen.out, fitted.network, card).fingerprint
     files.write_json(chosen.out / model.TRAINING, record)
     return record
+
+
+def calibrate(
+    folder: Path,
+    out: Path,
+    configs: Sequence[Path],
+    reported: Sequence[Path],
+    after: tuple[str, ...],
+    progress: Progress,
+) -> dict[str, Any]:
+    """The same weights, asked after other judges: fit the line anew on labelled runs, save it with them in `out`."""
+    _apart(configs, reported)
+    card, network = model.load(folder)
+    shape = ShapeSettings(**card.shape)
+    chosen = EncoderSettings(
+        out=out, runs=tuple(configs), report=tuple(reported), after=after, shape=shape, asks=card.asks
+    )
+    known = corpus.load(configs, chosen, after, progress)
+    lines = Lines.of(network, known, _pairs(known.labelled() & known.open(card.asks)))
+    record: dict[str, Any] = {
+        "made_from": card.fingerprint,
+        "line": asdict(lines.both),
+        "line_fitted_to": list(known.names),
+        "calibrated_on": _told(known, chosen),
+        "report": _report(network, lines, chosen, progress),
+    }
+    record["fingerprint"] = model.save(out, network, replace(card, line=lines.both, after=after)).fingerprint
+    files.write_json(out / model.TRAINING, record)
+    return record
+
+
+def _report(network: Encoder, lines: Lines, chosen: EncoderSettings, progress: Progress) -> dict[str, Any]:
+    found = {}
+    for config in chosen.report:
+        other = corpus.load([config], chosen, chosen.after, progress)
+        rows = _pairs(other.labelled() & other.open(chosen.asks))
+        found[config.stem] = measure(network, other, rows, lines, chosen)
+    return found
 
 
 @dataclass(frozen=True)
@@ -114,6 +149,12 @@ def measure(network: Encoder, known: Corpus, pairs: Pairs, lines: Lines, chosen:
     }
 
 
+def _apart(used: Sequence[Path], reported: Sequence[Path]) -> None:
+    twice = sorted({one.stem for one in used} & {one.stem for one in reported})
+    if twice:
+        raise UsageError(f"{twice[0]} is to be measured and used before.", do="Measure on other populations.")
+
+
 def _split(known: Corpus, chosen: EncoderSettings) -> Fold:
     """Training, stopping and calibration by persons."""
     role = _roles(known, known.slot / SLOTS, chosen)
@@ -126,7 +167,8 @@ def _split(known: Corpus, chosen: EncoderSettings) -> Fold:
     )
 
 
-def _folds(known: Corpus, chosen: EncoderSettings) -> Iterator[Fold]:
+def splits(known: Corpus, chosen: EncoderSettings) -> Iterator[Fold]:
+    """The folds that were asked for."""
     asked, share = known.open(chosen.asks) & known.labelled(), chosen.held_out / 2
     if chosen.folds == "person":
         # Within each fold the slots of its persons are spread over the roles again.

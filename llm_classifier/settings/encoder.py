@@ -54,8 +54,8 @@ class EncoderSettings(Section):
     """Configs of finished runs with a truth, to measure the result on, and nothing else."""
 
     after: tuple[str, ...] = ("demographic",)
-    """Judges that are asked before this one, in order: their verdicts in the runs are what it is combined with.
-    Empty: Splink's score."""
+    """Judges that are asked before this one, in order. Their verdicts are what the encoder's score is combined with:
+    those in the runs of `calibrate`, or of `runs` where there are none. Empty: Splink's score."""
 
     asks: tuple[float, float] = (-9.0, 14.0)
     """The encoder is asked about pairs whose log-odds, as the judges before it left them, lie between the two."""
