@@ -26,6 +26,7 @@ Floats = npt.NDArray[np.float64]
 Logits = Callable[[Sequence[str]], Floats]  # prompts -> raw logits
 Likelihoods = Callable[[str, Sequence[str]], Floats]  # beginning, strings -> log-probability of each string after it
 
+IDENTIFIERS = ("names", "numbers")
 NAMED = "\nnotes: name "
 NUMBERED = "\nnotes: social security number "
 

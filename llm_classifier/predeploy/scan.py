@@ -54,10 +54,15 @@ def scan(
         found.append(memorised.canaries_of_classifier(ask, planted, carriers, settings.controls))
     if records is None:
         unseen.append("no records were named to take names and numbers from")
-    elif chances is not None:
-        found += memorised.identifiers_of_causal(chances, records, settings.strings, SEED)
     else:
-        found += memorised.identifiers_of_classifier(ask, records, carriers, settings.strings, SEED)
+        if chances is not None:
+            tried = memorised.identifiers_of_causal(chances, records, settings.strings, SEED)
+        else:
+            tried = memorised.identifiers_of_classifier(ask, records, carriers, settings.strings, SEED)
+        found += tried
+        if len(tried) < len(memorised.IDENTIFIERS):
+            kinds = " and ".join(memorised.IDENTIFIERS)
+            unseen.append(f"of {kinds}, only {len(tried)} could be held against others of the kind")
     if pairs is None:
         unseen.append("the data set that it was trained on is not here")
     else:
