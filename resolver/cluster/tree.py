@@ -24,6 +24,26 @@ class _Forest:
     levels: list[Ints]  # units by distance from the common root, the root left out
 
 
+@dataclass(frozen=True)
+class Bridges:
+    """What lies across each link of the clusters' trees."""
+
+    cluster: Ints
+    pairs: Ints  # of records, one from each side
+    scored: Ints  # of them
+    logit: Floats  # of those that are scored, together
+
+
+def bridges(graph: Graph, labels: Ints) -> Bridges:
+    """All bridges of all clusters; each cluster is named by one of its units."""
+    forest = _forest(graph, labels)
+    logit, scored, below = _across(graph, forest)
+    lower = np.ones(graph.units, dtype=bool)
+    lower[forest.levels[0]] = False  # above a root there is none
+    pairs = below * (graph.sizes(labels)[labels] - below)
+    return Bridges(labels[lower], pairs[lower], scored[lower], logit[lower])
+
+
 def cheapest_cuts(graph: Graph, labels: Ints) -> Ints:
     """Labels with each cluster cut once, at its most negative bridge, where that is negative."""
     forest = _forest(graph, labels)
@@ -71,6 +91,16 @@ def _forest(graph: Graph, labels: Ints) -> _Forest:
 
 def _costs(graph: Graph, labels: Ints, forest: _Forest) -> Floats:
     """For every unit, the log-odds of all pairs across the link above it."""
+    logit, scored, below = _across(graph, forest)
+    pairs = below * (graph.sizes(labels)[labels] - below)
+    cost = logit + graph.unscored * (pairs - scored)
+    if graph.sources is not None:
+        cost = cost + graph.same_source * _same_source(graph, labels, forest)
+    return np.asarray(cost, dtype=np.float64)
+
+
+def _across(graph: Graph, forest: _Forest) -> tuple[Floats, Ints, Ints]:
+    """For every unit: log-odds and number of scored pairs across the link above it, and records below that link."""
     links, n = graph.links, graph.units
     meet = _meet(forest, links.a, links.b, n)
     logit, scored, below = np.zeros(n + 1), np.zeros(n + 1), np.zeros(n + 1)
@@ -82,12 +112,7 @@ def _costs(graph: Graph, labels: Ints, forest: _Forest) -> Floats:
     for level in reversed(forest.levels[1:]):
         for sums in (logit, scored, below):
             np.add.at(sums, forest.above[level], sums[level])
-    below = below[:-1]
-    pairs = below * (graph.sizes(labels)[labels] - below)
-    cost = logit[:-1] + graph.unscored * (pairs - scored[:-1])
-    if graph.sources is not None:
-        cost = cost + graph.same_source * _same_source(graph, labels, forest)
-    return np.asarray(cost, dtype=np.float64)
+    return logit[:-1], scored[:-1].astype(np.int64), below[:-1].astype(np.int64)
 
 
 def _meet(forest: _Forest, a: Ints, b: Ints, n: int) -> Ints:

@@ -1,12 +1,11 @@
 """Says how right a run is without any truth, from the log-odds of its decisions and the persons that came of them.
 
-A pair inside a person is as sure as the less sure of its two records is of the person: what all the person's other
-records say of it, added up. Two persons that were left apart might be one with what all pairs between them say. So a
-link that stands alone counts as its own probability says, and one that others bear out counts as surer. What keeps two
-persons apart is mostly one record that fits badly, held against each record of the other person: n such pairs count as
-the square root of n.
-Log-odds are trusted to a factor of two in the odds; intervals span that, and chance. Pairs that blocking never proposed
-are not known of, so recall is of scored pairs. Knows nothing of truth.
+Two groups of records, whether joined or left apart, are as likely one person as all pairs between them together say.
+Inside a person the groups are the two sides of each link of its tree of strongest links: if the sides are two persons,
+all pairs across are wrong. Left apart, they are any two persons with scored pairs between them. Pairs between the same
+two groups repeat each other (one wrong birth date fits badly with every record of the other side), so n of them count
+as the square root of n. Log-odds are trusted to a factor of two in the odds; intervals span that, and chance. Pairs
+that blocking never proposed are not known of, so recall is of scored pairs. Knows nothing of truth.
 """
 
 from __future__ import annotations
@@ -18,60 +17,61 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from resolver.cluster.graph import Graph, Links, smallest
+from resolver.cluster.tree import Bridges, bridges
+
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 TRUST = float(np.log(2))
 SUREST = 9.0  # log-odds that one pair may say, so that no single score makes a person certain
 HOPELESS = -9.0  # two persons none of whose pairs says more are two
 UNSCORED = -1.5
+REPEAT = 0.5  # n pairs count as n to the power of 1 less this; chosen on populations that nothing is reported on
 
 
-def estimate(con: duckdb.DuckDBPyConnection, decisions: str, cluster: npt.NDArray[np.int64]) -> dict[str, Any]:
+def estimate(con: duckdb.DuckDBPyConnection, decisions: str, cluster: Ints) -> dict[str, Any]:
     """Expected precision and recall of the pairs inside persons, each with an interval."""
+    cluster = np.asarray(smallest(cluster, len(cluster)), dtype=np.int64)
     con.register("persons_found", pa.table({"rid": np.arange(len(cluster)), "person": cluster}))
-    own = np.zeros(len(cluster))
-    links = np.zeros(len(cluster))
     said = f"greatest(least(logit, {SUREST}), -{SUREST})"
     con.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE placed AS
-        SELECT left_rid, right_rid, l.person AS one, r.person AS other, {said} AS logit
+        SELECT left_rid, right_rid, l.person AS one, r.person AS other, {said} AS said, logit
         FROM {decisions} JOIN persons_found l ON l.rid = left_rid JOIN persons_found r ON r.rid = right_rid"""
     )
-    inside = con.sql("SELECT left_rid, right_rid, logit FROM placed WHERE one = other ORDER BY ALL").fetchnumpy()
-    for side in ("left_rid", "right_rid"):
-        own += np.bincount(inside[side], inside["logit"], minlength=len(cluster))
-        links += np.bincount(inside[side], minlength=len(cluster))
-    sizes = np.bincount(cluster, minlength=len(cluster))
-    own += UNSCORED * (sizes[cluster] - 1 - links)
+    inside = con.sql("SELECT * FROM placed WHERE one = other ORDER BY left_rid, right_rid").fetchnumpy()
     apart = con.sql(
         f"""
-        SELECT least(one, other) AS a, greatest(one, other) AS b, sum(logit) AS logit, count(*) AS scored
-        FROM placed WHERE one <> other GROUP BY ALL HAVING max(logit) > {HOPELESS} ORDER BY ALL"""
+        SELECT least(one, other) AS a, greatest(one, other) AS b, sum(said) AS logit, count(*) AS scored
+        FROM placed WHERE one <> other GROUP BY ALL HAVING max(said) > {HOPELESS} ORDER BY ALL"""
     ).fetchnumpy()
     con.unregister("persons_found")
     con.execute("DROP TABLE placed")
+    sizes = np.bincount(cluster, minlength=len(cluster))
+    found = float((sizes * (sizes - 1) / 2).sum())
     every = sizes[apart["a"].astype(np.int64)] * sizes[apart["b"].astype(np.int64)]
-    between = (apart["logit"] + UNSCORED * (every - apart["scored"])) / np.sqrt(every)
-
-    # Of the pairs of a person, each counts as its less sure record: in order of sureness, the n-th record brings n.
-    order = np.lexsort((-own, cluster))
-    start = np.concatenate([[0], np.cumsum(sizes[sizes > 0])[:-1]]) if len(cluster) else np.zeros(0, dtype=np.int64)
-    place = np.arange(len(cluster)) - np.repeat(start, sizes[sizes > 0])
-    sure, weight = own[order][place > 0], place[place > 0].astype(float)
-    found = float(weight.sum())
+    between = (apart["logit"] + UNSCORED * (every - apart["scored"])) / every**REPEAT
     if not found and not len(between):
         return {"precision": None, "recall": None, "true": 0.0, "of": "scored pairs", "intervals": {}}
+    inner = _bridges(inside, cluster)
+    # That many copies of one registration are not paired with each other speaks neither for nor against.
+    unscored = np.minimum(inner.pairs - inner.scored, inner.scored)
+    held = (inner.logit + UNSCORED * unscored) / inner.pairs**REPEAT
 
     def figures(shift: float) -> tuple[float | None, float | None, float, float, float]:
-        right, lost = _probability(sure + shift), _probability(between + shift)
-        inner, outer = float((right * weight).sum()), float((lost * every).sum())
-        # A record that does not belong takes all its pairs along, so they vary together.
-        spread = float((weight**2 * right * (1 - right)).sum())
+        wrong, lost = _probability(-held - shift), _probability(between + shift)
+        # Several bridges of one person may be wrong at once, but not more pairs than it has.
+        per_person = np.bincount(inner.cluster, wrong * inner.pairs, minlength=len(cluster))
+        right = found - float(np.minimum(per_person, sizes * (sizes - 1) / 2).sum())
+        outer = float((lost * every).sum())
+        # What does not belong takes all its pairs along, so they vary together.
+        spread = float((inner.pairs.astype(float) ** 2 * wrong * (1 - wrong)).sum())
         missing = float((every.astype(float) ** 2 * lost * (1 - lost)).sum())
-        precision = inner / found if found else None
-        recall = inner / (inner + outer) if inner + outer else None
-        return precision, recall, inner + outer, spread, missing
+        precision = right / found if found else None
+        recall = right / (right + outer) if right + outer else None
+        return precision, recall, right + outer, spread, missing
 
     precision, recall, true, _, _ = figures(0.0)
     low, high = figures(-TRUST), figures(TRUST)
@@ -93,6 +93,17 @@ def estimate(con: duckdb.DuckDBPyConnection, decisions: str, cluster: npt.NDArra
         values = [one[1] for one in (low, high) if one[1] is not None]
         result["intervals"]["recall"] = _interval(min(values) - max(reach), max(values) + max(reach))
     return result
+
+
+def _bridges(inside: dict[str, Any], cluster: Ints) -> Bridges:
+    """The bridges of all persons, in trees of their strongest pairs."""
+    left, right = (inside[side].astype(np.int64) for side in ("left_rid", "right_rid"))
+    rank = np.empty(len(left), dtype=np.int64)
+    rank[np.lexsort((right, left, -inside["logit"]))] = np.arange(len(left))
+    one = np.ones(len(left), dtype=np.int64)
+    links = Links(left, right, inside["said"], one, np.zeros(len(left), dtype=bool), rank)
+    people = Graph(np.ones(len(cluster), dtype=np.int64), cluster, links, None, UNSCORED, 0.0)
+    return bridges(people, cluster)
 
 
 def _probability(logit: Floats) -> Floats:

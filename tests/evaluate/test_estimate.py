@@ -44,6 +44,22 @@ def test_likely_pairs_left_apart_cost_recall() -> None:
     assert found["recall"] == pytest.approx(1 / 1.25, abs=0.01)
 
 
+def test_two_persons_taken_for_one_are_doubted_together() -> None:
+    """Where weak pairs alone hold two sure halves together, all pairs across count as what these say, thinned."""
+    halves = [(one, other) for one in range(6) for other in range(one + 1, 6)]
+    pairs = [(one, other, 9.0 if one // 3 == other // 3 else 0.2) for one, other in halves]
+    across = 1 / (1 + np.exp(-9 * 0.2 / 3))
+
+    assert said(pairs, [0] * 6)["precision"] == pytest.approx((6 + 9 * across) / 15, abs=1e-3)
+
+
+def test_copies_of_one_registration_are_sure() -> None:
+    """That copies beyond the tenth are not paired with each other says nothing against them."""
+    pairs = [(one, other, 9.0) for one in range(10) for other in range(one + 1, 60)]
+
+    assert said(pairs, [0] * 60)["precision"] > 0.999  # type: ignore[operator]
+
+
 def test_nothing_scored_says_nothing() -> None:
     """Without pairs there is nothing to be sure of."""
     found = said([], [0, 1])
