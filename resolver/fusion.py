@@ -6,11 +6,16 @@ Works on SQL relations of DuckDB; knows nothing of files or of how a judge comes
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from resolver.database import quote
+from resolver.settings.stages import DecideSettings
+
+Line = tuple[float, float]  # slope and intercept that make evidence of a judge's raw logits
 
 PARTS = ("demographics", "clinical", "llm", "human")
 
@@ -24,6 +29,25 @@ class Voice:
     role: str  # revises | adds
     weight: float = 1.0  # of a judge that adds
     offset: float = 0.0  # taken off its logit: the log-odds of the prior it was trained with
+
+
+def voice(name: str, part: str, role: str, line: Line | None, decide: DecideSettings) -> Voice:
+    """A judge with the weight that the settings give it and the line that it gives itself."""
+    if part != "llm":
+        slope, intercept = line or (1.0, 0.0)
+        return Voice(name, part, role, slope, -intercept / slope)
+    if decide.method == "formula":
+        # A model trained on a balanced set says "even" where the gray zone says "one in forty".
+        return Voice(name, part, role, decide.w_llm, logit(decide.prior_train) - logit(decide.prior_gray))
+    # Less the prior that it was trained or calibrated with, its logit is evidence and adds to what is known already.
+    slope, intercept = line or (1.0, -logit(decide.prior_train))
+    return Voice(name, part, role, decide.w_llm * slope, -intercept / slope)
+
+
+def lines(path: Path | None) -> Mapping[str, Line]:
+    """What the judges of a run said of their logits (judges.json)."""
+    told = json.loads(path.read_text(encoding="utf-8")) if path is not None and path.exists() else {}
+    return {name: (float(one["slope"]), float(one["intercept"])) for name, one in told.items()}
 
 
 def logit(probability: float) -> float:

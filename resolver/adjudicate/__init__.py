@@ -5,6 +5,7 @@ Writes one verdict per pair and judge. Knows nothing of how a judge works, nor o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ import duckdb
 
 from resolver import judges, tables
 from resolver.database import quote
-from resolver.fusion import logit
+from resolver.fusion import logit, voice
 from resolver.judges import Evidence, Judge
 from resolver.settings import Settings
 from resolver.stage import Facts, StageContext
@@ -24,14 +25,16 @@ CHUNK = 1_000_000  # pairs handed to a judge at once, so that its memory stays b
 
 
 def watches(settings: Settings) -> Mapping[str, Any]:
-    """Verdicts that people gave since the last run make the pairs be judged again, and so does another encoder."""
+    """Verdicts that people gave since the last run make the pairs be judged again, and so does another model."""
     from resolver import mpi
     from resolver.runs import stat_of
 
     encoder = settings.encoder.model if "encoder" in settings.adjudicate.judges else None
+    llm = settings.llm.model if "llm" in settings.adjudicate.judges else None
     return {
         "human": mpi.verdicts_digest(settings.index_path),
         **({} if encoder is None else stat_of(list(encoder.glob("encoder.*")))),
+        **({} if llm is None else stat_of([llm / "artifact.json"])),
     }
 
 
@@ -51,11 +54,17 @@ def run(context: StageContext) -> Facts:
         context.progress,
         counts=context.outputs[COUNTS],
         pairs=context.inputs["pairs"],
+        standing=lambda: con.sql("FROM standing ORDER BY left_rid, right_rid").pl(),
     )
     facts: Facts = {}
+    lines: dict[str, dict[str, float]] = {}
     for name in context.settings.adjudicate.judges:
         judge = judges.find(name)(evidence)
         facts[name] = _ask(con, judge, context)
+        line = getattr(judge, "line", None)
+        if line is not None:
+            lines[name] = {"slope": line[0], "intercept": line[1]}
+    context.outputs["judges.json"].write_text(json.dumps(lines, indent=2) + "\n", encoding="utf-8")
     if not context.outputs[POPULATION].exists():  # no judge read histories
         from resolver.judges.features.population import Population
 
@@ -89,9 +98,10 @@ def _ask(con: duckdb.DuckDBPyConnection, judge: Judge, context: StageContext) ->
     )
     asked = _count(con, "asked")
     with context.progress.step(f"judge {judge.name}", asked, "pairs") as step:
-        for start in range(0, asked, CHUNK):
+        chunk = max(asked, 1) if getattr(judge, "at_once", False) else CHUNK
+        for start in range(0, asked, chunk):
             pairs = con.sql(
-                f"SELECT left_rid, right_rid, logit FROM asked WHERE n >= {start} AND n < {start + CHUNK} ORDER BY n"
+                f"SELECT left_rid, right_rid, logit FROM asked WHERE n >= {start} AND n < {start + chunk} ORDER BY n"
             ).pl()
             con.register("answered", judge.judge(pairs))
             con.execute("INSERT INTO answers SELECT left_rid, right_rid, logit, status FROM answered")
@@ -101,7 +111,9 @@ def _ask(con: duckdb.DuckDBPyConnection, judge: Judge, context: StageContext) ->
         "INSERT INTO verdicts SELECT left_rid, right_rid, ?, ?, logit, status FROM answers",
         [judge.name, judge.fingerprint],
     )
-    combined = "a.logit" if judge.role == "revises" else "s.logit + a.logit"
+    spoken = voice(judge.name, judge.part, judge.role, getattr(judge, "line", None), decide)
+    added = f"s.logit + {spoken.weight!r} * (a.logit - ({spoken.offset!r}))"
+    combined = "a.logit" if judge.role == "revises" else added
     con.execute(
         f"UPDATE standing s SET logit = {combined} FROM answers a"
         " WHERE a.status = 'ok' AND s.left_rid = a.left_rid AND s.right_rid = a.right_rid"
@@ -112,6 +124,7 @@ def _ask(con: duckdb.DuckDBPyConnection, judge: Judge, context: StageContext) ->
         "carried_over": known,
         "fingerprint": judge.fingerprint,
         **{str(status): int(count) for status, count in counts},
+        **(judge.facts() if hasattr(judge, "facts") else {}),
     }
 
 

@@ -7,13 +7,14 @@ Knows nothing of how judges work, nor of persons: clustering may overrule a pair
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import duckdb
 
-from resolver import judges, tables
+from resolver import fusion, judges, tables
 from resolver.database import quote
 from resolver.errors import RunError
-from resolver.fusion import Voice, logit, parts_sql
+from resolver.fusion import Line, Voice, parts_sql, voice
 from resolver.settings import Settings
 from resolver.stage import Facts, StageContext
 
@@ -35,7 +36,7 @@ def run(context: StageContext) -> Facts:
     parts = parts_sql(
         "judged",
         "verdicts",
-        voices(context.settings),
+        voices(context.settings, fusion.lines(context.inputs.get("judges.json"))),
         prior,
         decide.w_splink if decide.method == "formula" else 1.0,
     )
@@ -71,22 +72,12 @@ def run(context: StageContext) -> Facts:
     }
 
 
-def voices(settings: Settings) -> list[Voice]:
-    """The judges of this run as fusion sees them."""
-    decide = settings.decide
+def voices(settings: Settings, lines: Mapping[str, Line] | None = None) -> list[Voice]:
+    """The judges of this run as fusion sees them; `lines`: what they said of their logits."""
     found = []
     for name in settings.adjudicate.judges:
         judge = judges.find(name)
-        if judge.part != "llm":
-            found.append(Voice(name, judge.part, judge.role))
-        elif decide.method == "formula":
-            # A model trained on a balanced set says "even" where the gray zone says "one in forty".
-            found.append(
-                Voice(name, judge.part, judge.role, decide.w_llm, logit(decide.prior_train) - logit(decide.prior_gray))
-            )
-        else:
-            # Less the prior of its training set, its logit is evidence and adds to what is known already.
-            found.append(Voice(name, judge.part, judge.role, decide.w_llm, logit(decide.prior_train)))
+        found.append(voice(name, judge.part, judge.role, (lines or {}).get(name), settings.decide))
     return found
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from resolver import decide, judges
+from resolver import decide, fusion, judges
 from resolver.errors import RunError
 from resolver.explain import histories, words
 from resolver.explain.clustering import Outcome, outcome
@@ -161,7 +161,7 @@ class _Walk:
                 [self.low, self.high],
             )
         }
-        for voice in decide.voices(settings):
+        for voice in decide.voices(settings, fusion.lines(self.run.file("judges.json"))):
             if self.decided:
                 row = judged.get(voice.name)
                 if row is not None:
@@ -239,8 +239,8 @@ class _Walk:
         verdict = stored if stored is not None else now
         assert verdict is not None
         before = self.prior + sum(self.total.values())
-        self.asked_at = verdict if voice.role == "revises" else self.asked_at + verdict
         added = verdict - before if voice.role == "revises" else voice.weight * (verdict - voice.offset)
+        self.asked_at = verdict if voice.role == "revises" else self.asked_at + added
         if apart is None or now is None or voice.role != "revises":
             self.lines[voice.part].append(Line(_says(voice), added))
         elif voice.part == "demographics":

@@ -5,7 +5,7 @@ A third party adds a judge with an entry point in the group `resolver.judges`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -35,11 +35,19 @@ class Evidence:
     counts: Path | None = None  # where the embedded judges leave how common the values of each record are
     only: tuple[int, ...] | None = None  # to explain a few pairs: these records alone; population, counts are only read
     pairs: Path | None = None  # Splink's scores
+    standing: Callable[[], pl.DataFrame] | None = None  # left_rid, right_rid, logit of all pairs, as the judges before
+    # left them: for a judge that chooses which of the pairs it is asked about are worth an answer
     shared: dict[str, Any] = field(default_factory=dict)  # what judges of one run make once and hand to each other
 
 
 class Judge(Protocol):
-    """Scores pairs. Made once per run, as `Judge(evidence)`."""
+    """Scores pairs. Made once per run, as `Judge(evidence)`.
+
+    It may also have:
+    line: (slope, intercept) that make evidence of its raw logits: log-odds that add to what is known. Default: 1, 0.
+    at_once: True if it must see all its pairs together, to choose among them.
+    facts(): counts for the manifest.
+    """
 
     def __init__(self, evidence: Evidence) -> None: ...
 

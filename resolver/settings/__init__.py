@@ -25,6 +25,7 @@ from resolver.settings.stages import (
     IngestSettings,
     LearnSettings,
     LinkSettings,
+    LlmJudgeSettings,
     ReportSettings,
 )
 
@@ -38,6 +39,7 @@ class Settings(Section):
     link: LinkSettings = LinkSettings()
     learn: LearnSettings = LearnSettings()
     adjudicate: AdjudicateSettings = AdjudicateSettings()
+    llm: LlmJudgeSettings = LlmJudgeSettings()
     encoder: EncoderSettings = EncoderSettings()
     decide: DecideSettings = DecideSettings()
     cluster: ClusterSettings = ClusterSettings()

@@ -33,7 +33,8 @@ class LinkSettings(Section):
     """A trained link model to use as it is. Default: train one, or take the index's."""
 
     max_candidates_per_record: float = Field(default=25, gt=0)
-    """Budget for blocking: candidate pairs per record, on average."""
+    """Candidate pairs per record, on average, that judges see. Blocking proposes up to four times as many; those that
+    Splink finds likeliest are kept."""
 
     max_block: int = Field(default=2000, gt=1)
     """A value that more records than this share is too common to block on (a hub); it is named and left out."""
@@ -58,6 +59,61 @@ class LearnSettings(Section):
 class AdjudicateSettings(Section):
     judges: tuple[str, ...] = ("demographic", "clinical", "human")
     """Judges in the order in which they are asked; each sees what the ones before it left open."""
+
+
+class LlmJudgeSettings(Section):
+    model: Path | None = None
+    """The judge llm: a folder that `resolver llm export` made, or a trained one (transformers only)."""
+
+    backend: Literal["transformers", "vllm", "vllm-server"] = "transformers"
+    """transformers: in this process. vllm: an offline engine, in an environment of its own. vllm-server: over HTTP."""
+
+    endpoint: str | None = None
+    """vllm-server: its address, http://HOST:PORT. Its key, if it wants one, is in the environment: RESOLVER_LLM_KEY."""
+
+    max_pairs: int | None = Field(default=None, ge=0)
+    """Ask about so many pairs at most, those first whose answer would change the persons most; the others get no
+    verdict. What was answered before costs nothing and does not count. null: all that the judges before leave open."""
+
+    max_cost: float | None = Field(default=None, ge=0)
+    """The same as an amount of money; needs price_per_million_tokens."""
+
+    price_per_million_tokens: float | None = Field(default=None, gt=0)
+    """What a million tokens of prompts cost: of a rented machine, its price by the hour over its tokens by the hour."""
+
+    both_orders: bool = False
+    """Ask in both orders of the two records and take the mean: twice the price. Else in one order, which hangs on the
+    two histories alone."""
+
+    cache: Path | None = None
+    """Where answers are kept, so that none is paid for twice. Default: llm.sqlite beside the index."""
+
+    batch_tokens: int = Field(default=16_384, ge=1)
+    """transformers: tokens computed at once."""
+
+    in_flight: int = Field(default=64, ge=1)
+    """vllm-server: requests under way at once, at most; fewer where the server says that it is too much."""
+
+    timeout: float = Field(default=120, gt=0)
+    """vllm-server: seconds after which a request without an answer is sent again."""
+
+    give_up_after: float = Field(default=600, gt=0)
+    """vllm-server: seconds without any answer after which the run stops with exit code 75. It goes on from there."""
+
+    vllm_python: Path | None = None
+    """vllm: the interpreter of the environment with vLLM. Default: .venv-vllm/bin/python, which `make vllm` makes."""
+
+    tflops: float | None = Field(default=None, gt=0)
+    """What the serving machine can do, in 10^12 operations a second: to say what share of it is used. transformers:
+    measured."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.backend == "vllm-server" and self.endpoint is None:
+            raise ValueError("the backend vllm-server needs endpoint")
+        if self.max_cost is not None and self.price_per_million_tokens is None:
+            raise ValueError("max_cost needs price_per_million_tokens")
+        return self
 
 
 class EncoderSettings(Section):
@@ -92,7 +148,8 @@ class DecideSettings(Section):
     """formula: share of true matches in the gray zone."""
 
     prior_train: float = Field(default=0.5, gt=0, lt=1)
-    """Share of true matches in the data that the language model was trained on."""
+    """Share of true matches in the data that the language model was trained on. sum: only where the model itself does
+    not say; resolver's own do."""
 
 
 class ClusterSettings(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,7 +36,10 @@ class Script:
     asks: tuple[float, float] | None = None
     fingerprint: str = "f1"
     brings: Sequence[Pair] = ()
+    line: tuple[float, float] | None = None
+    at_once: bool = False
     asked: list[list[tuple[int, int, float]]] = field(default_factory=list)
+    stood: list[list[tuple[int, int, float]]] = field(default_factory=list)
 
 
 def judge_of(name: str, script: Script) -> type:
@@ -44,6 +48,8 @@ def judge_of(name: str, script: Script) -> type:
         role = script.role
         asks = script.asks
         fingerprint = script.fingerprint
+        line = script.line
+        at_once = script.at_once
 
         def __init__(self, evidence: judges.Evidence) -> None:
             self.evidence = evidence
@@ -54,6 +60,8 @@ def judge_of(name: str, script: Script) -> type:
 
         def judge(self, pairs: pl.DataFrame) -> pl.DataFrame:
             script.asked.append(pairs.rows())
+            assert self.evidence.standing is not None
+            script.stood.append(self.evidence.standing().rows())
             known = [(left, right) for left, right, _ in pairs.rows() if (left, right) in script.says]
             rows = [(*pair, script.says[pair], "ok") for pair in known]
             kinds = {"left_rid": pl.Int64, "right_rid": pl.Int64, "logit": pl.Float64, "status": pl.String}
@@ -111,6 +119,7 @@ class Court:
         scratch.mkdir(exist_ok=True)
         outputs = {
             "verdicts": self.folder / "verdicts.parquet",
+            "judges.json": self.folder / "judges.json",
             adjudicate.POPULATION: self.folder / adjudicate.POPULATION,
             adjudicate.COUNTS: self.folder / adjudicate.COUNTS,
         }
@@ -159,6 +168,31 @@ def test_the_next_judge_sees_what_is_left(court: Court, role: str, left: list[tu
     court.run("first", "second")
 
     assert second.asked == [left]
+
+
+def test_what_makes_evidence_of_a_logit(court: Court) -> None:
+    """A judge says by which line its raw logits become evidence: the next judge sees them so, and decide is told."""
+    first = Script({(0, 1): 1.0, (0, 2): 3.0}, asks=EVERYTHING, line=(0.5, 2.0))
+    second = Script({}, asks=EVERYTHING)
+    court.appoint(first=first, second=second)
+    verdicts = court.run("first", "second")
+
+    assert second.asked == [[(0, 1, 10.5), (0, 2, 4.5), (1, 2, -2.0), (2, 3, -9.0)]]
+    assert [row[4] for row in verdicts] == [1.0, 3.0]  # raw
+    assert json.loads((court.folder / "judges.json").read_text()) == {"first": {"slope": 0.5, "intercept": 2.0}}
+
+
+def test_a_judge_can_see_all_pairs_together(court: Court, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that must choose gets its pairs at once, and where every pair stands, asked about or not."""
+    monkeypatch.setattr(adjudicate, "CHUNK", 1)
+    first = Script({(0, 2): 3.0}, asks=EVERYTHING)
+    second = Script({}, asks=(-3.0, 5.0), at_once=True)
+    court.appoint(first=first, second=second)
+    court.run("first", "second")
+
+    assert [len(asked) for asked in first.asked] == [1, 1, 1, 1]
+    assert second.asked == [[(0, 2, 4.0), (1, 2, -2.0)]]
+    assert second.stood == [[(0, 1, 8.0), (0, 2, 4.0), (1, 2, -2.0), (2, 3, -9.0)]]
 
 
 def test_a_judge_brings_pairs(court: Court) -> None:

@@ -67,6 +67,7 @@ def run(
             con.execute("INSERT INTO verdicts VALUES (?, ?, ?, 'f', ?, 'ok')", [left, right, judge, value])
         for name, path in inputs.items():
             con.execute(f"COPY {name} TO '{path}'")
+    inputs["judges.json"] = folder / "judges.json"  # only where a test has written it
     inputs["link_model.json"] = folder / "link_model.json"
     inputs["link_model.json"].write_text(json.dumps({"prior_logit": PRIOR}))
     output = folder / "decisions.parquet"
@@ -172,6 +173,15 @@ def test_the_sum_takes_the_training_prior_off(tmp_path: Path) -> None:
     _, rows = run(tmp_path, {(0, 1): 2.0}, {(0, 1, "llm"): 3.0}, prior_train=0.2)
 
     assert rows[0]["llm"] == pytest.approx(3.0 - logit(0.2))
+
+
+def test_a_calibrated_language_model(tmp_path: Path) -> None:
+    """What the model says of itself takes the place of prior_train: log-odds by its line, and stay weighed by w_llm."""
+    (tmp_path / "judges.json").write_text('{"llm": {"slope": 0.5, "intercept": 2.5}}')
+    _, rows = run(tmp_path, {(0, 1): 2.0}, {(0, 1, "llm"): 3.0}, prior_train=0.2, w_llm=0.8)
+
+    assert rows[0]["llm"] == pytest.approx(0.8 * (0.5 * 3.0 + 2.5))
+    assert total(rows[0]) == pytest.approx(rows[0]["logit"])
 
 
 @pytest.mark.parametrize(
