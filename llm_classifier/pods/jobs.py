@@ -38,7 +38,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     key TEXT PRIMARY KEY, kind TEXT NOT NULL, state TEXT NOT NULL, why TEXT NOT NULL, attempt INTEGER NOT NULL,
     after TEXT NOT NULL, created REAL NOT NULL, changed REAL NOT NULL, cancelled INTEGER NOT NULL, terms TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS pods (
-    name TEXT PRIMARY KEY, job TEXT NOT NULL REFERENCES jobs, offer INTEGER NOT NULL, machine TEXT NOT NULL,
+    name TEXT PRIMARY KEY, job TEXT NOT NULL REFERENCES jobs, machine TEXT NOT NULL, region TEXT NOT NULL,
     intended REAL NOT NULL, deadline REAL NOT NULL, price REAL NOT NULL, reserved REAL NOT NULL,
     asked REAL, id TEXT, last_seen REAL, missed REAL, gone REAL);
 CREATE TABLE IF NOT EXISTS log (at REAL NOT NULL, job TEXT NOT NULL, line TEXT NOT NULL);
@@ -95,8 +95,8 @@ class Intent:
 
     name: str
     job: str
-    offer: int  # position in the provider's offers
     machine: str
+    region: str
     intended: float
     deadline: float
     price: float  # USD per hour: the highest that is known to be, or may be, billed

@@ -90,7 +90,7 @@ class Machine:
         intents = [one for one in self.jobs.pods(job.key) if one.asked is not None]
         if not intents:
             return {}
-        listed = {pod.name: pod for pod in self.provider.list() if pod.status != "gone"}
+        listed = {pod.name: pod for pod in self.provider.pods() if pod.status != "gone"}
         now = self.clock()
         settle = job.terms.settle_minutes * 60
         found = []
@@ -150,11 +150,11 @@ class Machine:
         if sum(one.asked is not None for one in pods) >= terms.attempts:
             return self._move(job, "releasing", f"{terms.attempts} pods did not finish it: {job.why}", after="failed")
         offers = self.provider.offers()
-        tried = sum(_attempt(one) == job.attempt for one in pods)
-        if tried >= len(offers):
+        tried = {(one.machine, one.region) for one in pods if _attempt(one) == job.attempt}
+        offer = next((one for one in offers if (one.machine, one.region) not in tried), None)
+        if offer is None:
             why = "no machine of those wanted is free now" if offers else "there is no machine of those wanted"
             return self._move(job, "retry", why, attempt=job.attempt + 1)
-        offer = offers[tried]
         reserved = offer.price * (terms.hours + terms.grace_minutes / 60)
         spent = sum(one.cost(now) for one in pods)
         if spent + reserved > terms.cap:
@@ -162,7 +162,7 @@ class Machine:
             return self._move(job, "releasing", why, after="failed")
         deadline = int(now + terms.hours * 3600)
         name = PodName(job.key[:12], job.attempt, deadline, secrets.token_hex(4))
-        intent = Intent(str(name), job.key, tried, offer.machine, now, deadline, offer.price, reserved)
+        intent = Intent(str(name), job.key, offer.machine, offer.region, now, deadline, offer.price, reserved)
         with self.jobs.change():
             self.jobs.intend(name, intent)
             return self.jobs.move(job, "launching", f"{offer.machine} at {offer.price:.2f} USD an hour", now)
@@ -173,12 +173,9 @@ class Machine:
             return self._move(job, "launch-unknown", "stopped while the provider was being asked")
         name = parse(intent.name)
         assert name is not None
-        offers = self.provider.offers()
-        if job.cancelled or intent.offer >= len(offers) or offers[intent.offer].price > intent.price:
-            with self.jobs.change():
-                self.jobs.put(replace(intent, gone=self.clock()))
-                return self.jobs.move(job, "retry", "the machine is not on offer any more", self.clock())
-        order = work.order(name, offers[intent.offer])
+        if job.cancelled:
+            return self._move(job, "releasing", "cancelled", after="cancelled")
+        order = work.order(name, Offer(intent.machine, intent.region, intent.price))
         with self.jobs.change():
             self.jobs.put(replace(intent, asked=self.clock()))
         asked = replace(intent, asked=self.clock())

@@ -28,7 +28,7 @@ def look(provider: Provider, clock: Callable[[], float], jobs: Jobs | None = Non
     """All pods of ours, oldest deadline first; with `end`, those that should be gone are ended."""
     over = {job.key[:12] for job in jobs.all() if job.over} if jobs is not None else set()
     found = []
-    for pod in provider.list():
+    for pod in provider.pods():
         name = parse(pod.name)
         if name is None or pod.status == "gone":
             continue

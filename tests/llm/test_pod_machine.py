@@ -57,7 +57,7 @@ class Cloud:
 
     name: str = "cloud"
     now: float = 1_800_000_000.0
-    pods: dict[str, Machinery] = field(default_factory=dict)
+    made: dict[str, Machinery] = field(default_factory=dict)
     parts: set[int] = field(default_factory=set)
     said: Heartbeat | None = None
     finished: bool = False
@@ -73,33 +73,33 @@ class Cloud:
             raise Refused("no stock")
         if fault == "lost":
             raise Unclear("500")
-        assert all(pod.name != order.name for pod in self.pods.values()), "a name is used once"
-        id = f"p{len(self.pods)}"
+        assert all(pod.name != order.name for pod in self.made.values()), "a name is used once"
+        id = f"p{len(self.made)}"
         price = order.offer.price * (1.5 if fault == "dear" else 1.0)
-        made = Machinery(order.name, price, self.now)
-        made.boots = fault != "stuck"
-        made.restarts = fault == "restarts"
-        made.visible = self.now + (3 * MINUTE if fault in ("late", "made, 500") else 0)
-        made.lies = 2 if fault == "lies" else 0
-        self.pods[id] = made
+        new = Machinery(order.name, price, self.now)
+        new.boots = fault != "stuck"
+        new.restarts = fault == "restarts"
+        new.visible = self.now + (3 * MINUTE if fault in ("late", "made, 500") else 0)
+        new.lies = 2 if fault == "lies" else 0
+        self.made[id] = new
         if fault == "made, 500":
             raise Unclear("500")
         if fault == "killed":
             raise Killed
         return Pod(id, order.name, "starting", price)
 
-    def list(self) -> list[Pod]:
+    def pods(self) -> list[Pod]:
         self._hear()
-        return [self._pod(id, pod) for id, pod in self.pods.items() if pod.ended is None and self.now >= pod.visible]
+        return [self._pod(id, pod) for id, pod in self.made.items() if pod.ended is None and self.now >= pod.visible]
 
     def describe(self, id: str) -> Pod | None:
         self._hear()
-        pod = self.pods[id]
+        pod = self.made[id]
         return None if pod.ended is not None or self.now < pod.visible else self._pod(id, pod)
 
     def end(self, id: str) -> None:
         self._hear()
-        pod = self.pods[id]
+        pod = self.made[id]
         if pod.lies > 0:
             pod.lies -= 1
         elif pod.ended is None:
@@ -117,7 +117,7 @@ class Cloud:
     def minute(self) -> None:
         """What the machines do in a minute: one part each, then they end themselves."""
         self.now += MINUTE
-        for pod in self.pods.values():
+        for pod in self.made.values():
             if pod.ended is not None or not pod.boots or self.now - pod.made <= 2 * MINUTE:
                 continue
             missing = sorted(set(range(PARTS)) - self.parts)
@@ -130,7 +130,7 @@ class Cloud:
                 self.finished = True
 
     def paid(self) -> float:
-        return sum(pod.price * ((pod.ended or self.now) - pod.made) / 3600 for pod in self.pods.values())
+        return sum(pod.price * ((pod.ended or self.now) - pod.made) / 3600 for pod in self.made.values())
 
 
 @dataclass
@@ -246,9 +246,9 @@ class Story:
 
     def check(self) -> None:
         """No pod outlives its time, none works beside another, and what is reserved covers what is paid."""
-        alive = [pod for pod in self.cloud.pods.values() if pod.ended is None]
+        alive = [pod for pod in self.cloud.made.values() if pod.ended is None]
         assert len(alive) <= 1, "work may be paid for twice"
-        for pod in self.cloud.pods.values():
+        for pod in self.cloud.made.values():
             assert (pod.ended or self.cloud.now) <= pod.deadline + TERMS.grace_minutes * MINUTE
         reserved = sum(one.reserved for one in self.jobs.pods(KEY) if one.asked is not None)
         assert self.cloud.paid() <= min(reserved, TERMS.cap) + 1e-9
@@ -296,7 +296,7 @@ def test_a_further_pod_needs_a_cause(faults: list[str]) -> None:
         failing = [fault in ("stuck", "restarts", "dear") for fault in faults]
         made = [fault not in ("refused", "lost") for fault in faults]
         needed = next((n for n in range(3) if made[n] and not failing[n]), 3)
-        assert len(story.cloud.pods) <= sum(made[: needed + 1]) + (needed == 3)
+        assert len(story.cloud.made) <= sum(made[: needed + 1]) + (needed == 3)
         assert job.state == "succeeded" or needed == 3 or "cap" in job.why
         story.jobs.close()
 
@@ -309,7 +309,7 @@ def test_a_pod_that_costs_more_than_listed_is_not_kept(tmp_path: Path) -> None:
         story.survive(lambda: story.machine.step(KEY, story.errand))
         story.cloud.minute()
 
-    assert story.cloud.pods["p0"].ended is not None
+    assert story.cloud.made["p0"].ended is not None
     assert not story.cloud.parts
     assert "1.50 USD an hour, not 1.00" in story.job.why
     story.jobs.close()

@@ -59,7 +59,7 @@ class Provider(Protocol):
     def launch(self, order: Order) -> Pod:
         """Make a pod. Refused: surely none was made. Unclear: maybe."""
 
-    def list(self) -> list[Pod]:
+    def pods(self) -> list[Pod]:
         """All pods whose names are ours, of every job."""
 
     def describe(self, id: str) -> Pod | None:

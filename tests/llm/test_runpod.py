@@ -1,0 +1,142 @@
+"""The client of RunPod's API against a server on loopback that fails as the real one does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import fake_runpod
+import pytest
+
+from llm_classifier.pods.names import PodName
+from llm_classifier.pods.providers import Offer, Order, ProviderError, Refused, Unclear
+from llm_classifier.pods.providers.runpod import RunPod
+from resolver.errors import UsageError
+
+pytest.importorskip("httpx", reason="needs the extra llm: make llm")
+
+NAME = str(PodName("ab" * 6, 1, 1_800_000_000, "0" * 8))
+L4 = Offer("NVIDIA L4", "", 0.4)
+
+
+@pytest.fixture
+def fake() -> Iterator[Any]:
+    with fake_runpod.serving() as server:
+        yield server
+
+
+@pytest.fixture
+def waited() -> list[float]:
+    return []
+
+
+@pytest.fixture
+def runpod(fake: Any, waited: list[float]) -> RunPod:
+    machines = ("NVIDIA B200", "NVIDIA H100 PCIe", "NVIDIA L4")
+    return RunPod(fake_runpod.KEY, machines=machines, regions=("EU-RO-1", ""), url=fake.url, sleep=waited.append)
+
+
+def test_offers_keep_the_order_of_the_settings(runpod: RunPod) -> None:
+    """Machines in the order wanted, each in the regions in the order wanted; what is not offered is left out."""
+    found = [(one.machine, one.region, one.price) for one in runpod.offers()]
+
+    assert found == [
+        ("NVIDIA H100 PCIe", "EU-RO-1", 2.4),
+        ("NVIDIA H100 PCIe", "", 2.4),
+        ("NVIDIA L4", "EU-RO-1", 0.4),
+        ("NVIDIA L4", "", 0.4),
+    ]
+
+
+def test_a_pod_from_order_to_end(fake: Any, runpod: RunPod) -> None:
+    """Ordered, listed, running, ended, gone; ended again without harm."""
+    pod = runpod.launch(Order(NAME, Offer("NVIDIA L4", "EU-RO-1", 0.4), "image@sha256:0", {"A": "b"}, disk_gb=30))
+
+    assert fake.bodies[-1]["dataCenterIds"] == ["EU-RO-1"]
+    assert fake.bodies[-1]["env"] == {"A": "b"}
+    assert (pod.name, pod.status, pod.price) == (NAME, "starting", 0.4)
+    fake.boot(pod.id)
+    assert [one.status for one in runpod.pods()] == ["running"]
+    fake.exit(pod.id)
+    assert runpod.describe(pod.id).status == "exited"  # type: ignore[union-attr]
+    runpod.end(pod.id)
+    assert runpod.describe(pod.id) is None
+    assert runpod.pods() == []
+    runpod.end(pod.id)
+
+
+@pytest.mark.parametrize("create", ["made, then 500", "500", "hang up", "made, then hang up"])
+def test_a_lost_answer_is_unclear(fake: Any, runpod: RunPod, create: str) -> None:
+    """Whether a pod was made is not known when the answer is 500 or none, and it is not asked for again."""
+    fake.create = create
+
+    with pytest.raises(Unclear):
+        runpod.launch(Order(NAME, L4, "image"))
+
+    assert len(fake.bodies) == 1
+    assert [pod.name for pod in runpod.pods()] == ([NAME] if create.startswith("made") else [])
+
+
+def test_an_answer_that_makes_no_sense_is_no_refusal(fake: Any, runpod: RunPod) -> None:
+    """201 without JSON: a pod may be there."""
+    fake.create = "not json"
+
+    with pytest.raises(ProviderError) as caught:
+        runpod.launch(Order(NAME, L4, "image"))
+
+    assert not isinstance(caught.value, Refused)
+
+
+def test_no_stock_is_a_refusal(fake: Any, runpod: RunPod) -> None:
+    """A 400 says that no pod was made."""
+    fake.create = "no stock"
+
+    with pytest.raises(Refused, match="400 Bad Request"):
+        runpod.launch(Order(NAME, L4, "image"))
+
+
+def test_a_busy_provider_is_asked_again(fake: Any, runpod: RunPod, waited: list[float]) -> None:
+    """429 and 5xx are waited out where a call can be repeated, and become one line where they last."""
+    fake.busy, fake.away = 1, 1
+    assert runpod.pods() == []
+    assert len(waited) == 2
+
+    fake.away = 99
+    with pytest.raises(ProviderError, match="503"):
+        runpod.pods()
+
+
+def test_only_our_pods_are_listed(fake: Any, runpod: RunPod) -> None:
+    """Pods that somebody else made in the same account are never seen, so never ended."""
+    fake.pods["x"] = {"id": "x", "name": "my-training-pod", "status": "RUNNING", "cost": 1.0}
+    fake.pods["y"] = {"id": "y", "name": "resolver-notes", "status": "RUNNING", "cost": 1.0}
+
+    assert runpod.pods() == []
+
+
+def test_a_list_of_another_form_is_no_empty_list(fake: Any, runpod: RunPod) -> None:
+    """An answer that is not understood must not say that a pod is gone."""
+    fake.pods = {}
+    fake.answer = lambda *arguments: (200, [])
+
+    with pytest.raises(ProviderError, match="holds no pods"):
+        runpod.pods()
+
+
+def test_a_wrong_key_is_named_and_not_shown(fake: Any) -> None:
+    """One line that says which variable to look at, without its value."""
+    wrong = RunPod("rpa_other_secret", machines=("NVIDIA L4",), url=fake.url)
+
+    with pytest.raises(ProviderError, match="RUNPOD_API_KEY") as caught:
+        wrong.pods()
+
+    assert "rpa_" not in str(caught.value)
+    with pytest.raises(UsageError, match="RUNPOD_API_KEY"):
+        RunPod("", machines=("NVIDIA L4",), url=fake.url)
+
+
+def test_ids_are_escaped(fake: Any, runpod: RunPod) -> None:
+    """An id with a slash stays one id."""
+    runpod.end("../templates/t1")
+
+    assert fake.requests[-1] == ("DELETE", "/v2/pods/..%2Ftemplates%2Ft1")
