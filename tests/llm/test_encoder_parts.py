@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -17,8 +19,11 @@ from llm_classifier.encoder.combining import Line
 from llm_classifier.encoder.corpus import Corpus
 from llm_classifier.settings import load as load_settings
 from llm_classifier.settings.encoder import EncoderSettings, ShapeSettings
-from resolver.errors import UsageError
+from resolver import sample
+from resolver.errors import RunError, TrainingError, UsageError
+from resolver.judges.learned import Learned
 from resolver.progress import Progress
+from resolver.settings import load as load_run
 
 MANY = 4000
 
@@ -138,17 +143,69 @@ def test_the_same_seed_draws_the_same_steps(known: Corpus) -> None:
     assert drawn(1) == drawn(1) != drawn(2)
 
 
-def test_a_judge_that_the_runs_do_not_ask(known: Corpus, chosen: EncoderSettings) -> None:
-    """A judge before the encoder that no run asks, or whose verdicts are not there, is named in one line."""
-    with pytest.raises(Exception, match=r"verdicts\.parquet is not there yet"):
-        corpus.load(chosen.runs, chosen, ("demographic",), Progress())
-    folder = chosen.runs[0].parent
-    (folder / "run" / "verdicts.parquet").symlink_to(folder / "run" / "pairs.parquet")
+@pytest.fixture(scope="module")
+def judged(labelled_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run with verdicts: `demographic` says 1 of every pair, `clinical` 3 of true pairs and nothing of others.
+
+    Judges of the way unlabelled gave them, which were trained on no truth.
+    """
+    folder = tmp_path_factory.mktemp("judged")
+    config = folder / "judged.yaml"
+    config.write_text(sample.config(folder / "run"), encoding="utf-8")
+    shutil.copytree(load_run(labelled_run).run.dir, folder / "run")
+    chosen = EncoderSettings(out=folder, runs=(labelled_run,), shape=ShapeSettings(buckets=512))
+    known = corpus.load([labelled_run], chosen, (), Progress())
+    true = known.label == 1
+    verdicts = pl.DataFrame(
+        {
+            "left_rid": np.concatenate([known.left, known.left[true]]),
+            "right_rid": np.concatenate([known.right, known.right[true]]),
+            "judge": ["demographic"] * len(true) + ["clinical"] * int(true.sum()),
+            "fingerprint": "none",
+            "logit": [1.0] * len(true) + [3.0] * int(true.sum()),
+            "status": "ok",
+        }
+    )
+    verdicts.write_parquet(folder / "run" / "verdicts.parquet")
+    Learned("unlabelled", "a test").save(folder / "run" / "learned.json")
+    return config
+
+
+def test_where_a_pair_stands_and_what_the_teacher_added(judged: Path) -> None:
+    """The judges before the encoder make the standing; what the teacher added to it is the soft label."""
+    chosen = EncoderSettings(out=judged, runs=(judged,), teacher="clinical", shape=ShapeSettings(buckets=512))
+
+    known = corpus.load([judged], chosen, ("demographic",), Progress())
+    both = corpus.load([judged], chosen, ("demographic", "clinical"), Progress())
+
+    assert known.standing == pytest.approx(1.0)
+    assert both.standing == pytest.approx(np.where(known.label == 1, 3.0, 1.0))
+    assert known.taught[known.label == 1] == pytest.approx(2.0)
+    assert np.isnan(known.taught[known.label == 0]).all()
+
+
+def test_judges_that_know_the_answers_are_refused(judged: Path) -> None:
+    """A model that was trained on the truth of a run is surer there than elsewhere: nothing is fitted there."""
+    chosen = EncoderSettings(out=judged, runs=(judged,), shape=ShapeSettings(buckets=512))
+    path = judged.parent / "run" / "learned.json"
+    before = path.read_bytes()
+    Learned("shipped", "a test", card={"populations": [{"name": "judged"}]}).save(path)
     try:
-        with pytest.raises(UsageError, match="does not ask the judge llm"):
-            corpus.load(chosen.runs, chosen, ("llm",), Progress())
+        with pytest.raises(TrainingError, match="were trained on it"):
+            corpus.load([judged], chosen, ("demographic",), Progress())
+        corpus.load([judged], chosen, (), Progress())
     finally:
-        (folder / "run" / "verdicts.parquet").unlink()
+        path.write_bytes(before)
+
+
+def test_a_judge_that_the_runs_do_not_ask(judged: Path, labelled_run: Path) -> None:
+    """A judge before the encoder that a run does not ask, and a run without verdicts, are named in one line."""
+    chosen = EncoderSettings(out=judged, runs=(judged,), shape=ShapeSettings(buckets=512))
+
+    with pytest.raises(RunError, match=r"verdicts\.parquet is not there yet"):
+        corpus.load([labelled_run], chosen, ("demographic",), Progress())
+    with pytest.raises(UsageError, match="does not ask the judge llm"):
+        corpus.load([judged], chosen, ("llm",), Progress())
 
 
 def test_the_config_names_every_setting_with_its_default() -> None:
