@@ -51,11 +51,13 @@ def dataset(config: Path, check: bool, push: bool, overrides: tuple[str, ...], a
     if as_json:
         told = plan.facts if made is None else json.loads((made.folder / "dataset.json").read_text(encoding="utf-8"))
         click.echo(json.dumps(told | ({"hub": pushed} if pushed else {}), indent=2))
-        return
-    _show(plan.facts)
-    if made is not None:
+    else:
+        _show(plan.facts)
+    if check:
+        make.refuse(plan, loaded)
+    elif made is not None and not as_json:
         click.echo(f"{made.folder}: pin {made.pin}")
-    if pushed:
+    if pushed and not as_json:
         click.echo(f"{pushed['repository']}: commit {pushed['commit']}")
 
 
@@ -72,22 +74,22 @@ def _show(facts: dict[str, Any]) -> None:
     from llm_classifier.dataset.card import ORIGINS
 
     console = Console()
-    lost = Table(title="What is left out, and why", title_justify="left")
+    lost = Table(title="What is left out, and why", title_justify="left", box=None, pad_edge=False)
     for name in ("", "pairs", "true", "false"):
         lost.add_column(name, justify="right" if name else "left")
     for row in facts["attrition"]:
         counts = (f"{row[name]:,}" for name in ("pairs", "true", "false"))
         lost.add_row(f"{row['sign']} {row['what']}".strip(), *counts)
     console.print(lost)
-    splits = Table(title="What is in it", title_justify="left")
-    for name in ("split", "pairs", "true", "persons", "hard negatives", *ORIGINS):
+    splits = Table(title="\nWhat is in it", title_justify="left", box=None, pad_edge=False)
+    for name in ("split", "pairs", "true", "persons", "hard false", *ORIGINS):
         splits.add_column(name, justify="left" if name == "split" else "right")
     for name, row in facts["splits"].items():
         counts = (f"{row[what]:,}" for what in ("pairs", "true", "persons"))
         origins = (f"{row['origins'][origin]:,}" for origin in ORIGINS)
         splits.add_row(name, *counts, f"{row['hard_negatives']:.0%}", *origins)
     console.print(splits)
+    priors = Table(title="\nShare of true pairs", title_justify="left", box=None, pad_edge=False, show_header=False)
     for what, prior in facts["priors"].items():
-        console.print(
-            f"True pairs in the {what}: {prior:.2%}" if what.startswith("gray") else f"In {what}: {prior:.2%}"
-        )
+        priors.add_row(what, f"{prior:.2%}")
+    console.print(priors)

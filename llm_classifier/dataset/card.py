@@ -123,11 +123,11 @@ def readme(card: Card) -> str:
             for name, one in card.splits.items()
         ),
         "",
-        "Each pair is there twice, once in each order (`swapped`). Nobody is in two splits; `group` names the persons",
+        "Each pair is there twice, once in each order (`swapped`). Nobody is in two splits. `group` names the persons",
         "who are confused most with each other, and with whom the left one was kept together: draw groups anew for",
-        f"intervals. In the gray zone itself {card.gray_prior:.2%} of the pairs are true; `weight` gives its pairs that",
-        "mix back, and the others no weight. `label` 1: one person. `logit`: the linker's log-odds, missing where it",
-        "never scored the pair. `sex`, `age_band`, `race` and `ethnicity` are for evaluation only.",
+        f"intervals. In the gray zone itself {card.gray_prior:.2%} of the pairs are true; `weight` gives its pairs",
+        "that mix back, and the others no weight. `label` 1: one person. `logit`: the linker's log-odds, missing where",
+        "it never scored the pair. `sex`, `age_band`, `race` and `ethnicity` are for evaluation only.",
         "",
     ]
     return "\n".join(lines)

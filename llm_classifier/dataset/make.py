@@ -99,7 +99,6 @@ def plan(settings: DatasetSettings, progress: Progress) -> Plan:
     drawn = draw.draw(pairs, _wanted(pairs, shares, settings), settings.seed)
     losses.say("-", "not drawn", pairs.join(drawn, on=["population", "left_rid", "right_rid"], how="anti"))
     losses.say("=", "in the data set, each in both orders", drawn)
-    _refuse(drawn, settings)
     drawn = drawn.with_columns(draw.weigh(drawn, shares, prior), group="left_knot")
     facts = {
         "prompt_version": prompt.VERSION,
@@ -129,8 +128,27 @@ def plan(settings: DatasetSettings, progress: Progress) -> Plan:
     return Plan(tuple(runs), summaries, drawn, fixed, longest, facts)
 
 
+def refuse(made: Plan, settings: DatasetSettings) -> None:
+    """Stop where there is nothing to learn from or to measure on."""
+    true = int(made.drawn["label"].sum())
+    false = len(made.drawn) - true
+    if min(true, false) < settings.min_pairs:
+        raise TrainingError(
+            f"{true} true and {false} false pairs are too few; {settings.min_pairs} of each are needed.",
+            do="See what is left out with --check, give more or larger runs, or lower dataset.min_pairs.",
+        )
+    for number, name in enumerate(card.SPLITS):
+        labels = made.drawn.filter((pl.col("split") == number) & (pl.col("origin") == "gray"))["label"]
+        if labels.n_unique() < 2:
+            raise TrainingError(
+                f"The split {name} has no true or no false pair of the gray zone.",
+                do="Give more or larger runs, or a larger share in dataset.shares.",
+            )
+
+
 def write(made: Plan, settings: DatasetSettings, progress: Progress) -> card.Dataset:
     """Both orders of every pair, with prompts, as files."""
+    refuse(made, settings)
     with progress.step("prompts", len(card.SPLITS), "splits") as step:
         sides = pl.concat(
             run.people.select("rid", *candidates.SLICES).with_columns(
@@ -229,23 +247,6 @@ def _counts(drawn: pl.DataFrame) -> dict[str, Any]:
 def _prior(pairs: pl.DataFrame, which: pl.Expr) -> float:
     found = pairs.filter(which)["label"].mean()
     return round(float(found), 6) if isinstance(found, (int, float)) else 0.0
-
-
-def _refuse(drawn: pl.DataFrame, settings: DatasetSettings) -> None:
-    """Stop where there is nothing to learn from or to measure on."""
-    true = int(drawn["label"].sum())
-    if min(true, len(drawn) - true) < settings.min_pairs:
-        raise TrainingError(
-            f"{true} true and {len(drawn) - true} false pairs are too few; {settings.min_pairs} of each are needed.",
-            do="See what is left out with --check, give more or larger runs, or lower dataset.min_pairs.",
-        )
-    for number, name in enumerate(card.SPLITS):
-        labels = drawn.filter((pl.col("split") == number) & (pl.col("origin") == "gray"))["label"]
-        if labels.n_unique() < 2:
-            raise TrainingError(
-                f"The split {name} has no true or no false pair of the gray zone.",
-                do="Give more or larger runs, or a larger share in dataset.shares.",
-            )
 
 
 def _pseudonyms(run: candidates.Run, seed: int) -> pl.Series:
