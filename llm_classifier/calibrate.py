@@ -4,7 +4,8 @@
 
 `temperature` alone leaves the bias at nothing; `platt` fits both. Fitted on the calibration split, whose weights give
 it the gray zone's own mix, so the share of true pairs that the model was trained with is corrected for as well. Raw
-logits are what is stored everywhere; the two numbers stand in artifact.json and change only what is read out of them.
+logits are what is stored everywhere; these numbers stand in artifact.json and change only what is read out of them.
+`prior` is the share of true pairs in that mix: less its log-odds, a calibrated logit says what the histories add.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ def fit(logits: Floats, labels: Floats, weights: Floats, *, method: Method = "pl
     if not SLOPES[0] <= found[0] <= SLOPES[1]:
         held = np.array([float(np.clip(found[0], *SLOPES)), 0.0])
         found = _solve(held, np.array([False, method == "platt"]), inputs, labels, weights)
-    return {"temperature": 1.0 / float(found[0]), "bias": float(found[1])}
+    prior = float(weights @ labels) / len(labels)
+    return {"temperature": 1.0 / float(found[0]), "bias": float(found[1]), "prior": prior}
 
 
 def apply(logits: Floats, calibration: Mapping[str, float]) -> Floats:
