@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "promote": ("llm_classifier.cli.models:promote", "Put a model into production, behind a gate."),
     "rollback": ("llm_classifier.cli.models:rollback", "Put the version before back into production."),
     "models": ("llm_classifier.cli.models:models", "See the registry: all, the best, two side by side, decisions."),
+    "workflow": ("llm_classifier.cli.workflow:workflow", "From a config to a model in production, in one command."),
     "predeploy": ("llm_classifier.cli.predeploy:predeploy", "Go or no-go before a model is served or paid for."),
     "deploy": ("llm_classifier.cli.deploy:deploy", "Write the manifest that serves the model in production."),
 }

@@ -4,6 +4,7 @@
     history.py   the decisions, one line each, append-only and chained; the state is what they add up to
     store.py     versions on disk; promotion and rollback
     gate.py      whether a version may take the place of the one in production
+    bias.py      whether a slice falls behind the others
     views.py     what people and scripts are shown
 
 Nothing here loads a model: it works without torch.

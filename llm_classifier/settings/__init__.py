@@ -13,6 +13,7 @@ from llm_classifier.settings.encoder import EncoderSettings
 from llm_classifier.settings.predeploy import PredeploySettings
 from llm_classifier.settings.registry import RegistrySettings
 from llm_classifier.settings.train import TrainSettings, combinations
+from llm_classifier.settings.workflow import WorkflowSettings
 from resolver.settings import reading
 from resolver.settings.base import Section
 
@@ -24,6 +25,7 @@ class LlmSettings(Section):
     registry: RegistrySettings | None = None
     predeploy: PredeploySettings = PredeploySettings()
     deploy: DeploySettings = DeploySettings()
+    workflow: WorkflowSettings | None = None
 
 
 def load(path: Path, overrides: tuple[str, ...] = ()) -> LlmSettings:

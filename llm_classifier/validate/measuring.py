@@ -1,0 +1,117 @@
+"""Scores the test split and makes the record of metrics (registry/metrics.py) that the gate compares.
+
+Each pair counts with its weight, so the figures are those of the gray zone's own mix; pairs from outside it weigh
+nothing and are not counted. Intervals come from drawing persons anew. Knows nothing of how the model was trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+import resolver
+from llm_classifier import artifact, calibrate, measures, prompt
+from llm_classifier.artifact import Artifact
+from llm_classifier.measures import Floats
+from llm_classifier.registry.metrics import BETTER, Figure, Metrics, Slice
+from llm_classifier.train import data, scoring
+from resolver.errors import DamagedError, TrainingError
+from resolver.progress import Progress
+
+SLICES = ("sex", "age_band", "race", "ethnicity", "population")
+OF_SLICES = ("auprc", "auroc", "f1", "calibration_error")
+ROUNDS = 200
+
+
+def measure(model: Path, dataset: Path, progress: Progress) -> Metrics:
+    """The whole test split, each pair in one order."""
+    told = artifact.check(model)
+    pairs = data.of(dataset, prompt.VERSION)
+    test = data.once(pairs.split("test")).filter(pl.col("weight") > 0)
+    if test.get_column("label").n_unique() < 2:
+        raise TrainingError("The test split lacks true or false gray pairs.", do="Make a larger data set.")
+    logits = scoring.by_folder(model, {"test": test}, progress=progress)["test"]
+    lost = int(np.isnan(logits).sum())
+    if lost:
+        raise DamagedError(
+            f"{lost} of {len(test)} test pairs could not be scored.", do="Is the model of the prompts' length?"
+        )
+    return record(told, pairs.pin, test, logits)
+
+
+def record(told: Artifact, pin: str, test: pl.DataFrame, logits: Floats) -> Metrics:
+    """From logits to figures, for all pairs and for each slice."""
+    slices = []
+    for dimension in SLICES:
+        column = test.get_column(dimension).fill_null("unknown")
+        for value in column.unique().sort():
+            here = (column == value).to_numpy()
+            part = test.filter(pl.Series(here))
+            slices.append(
+                Slice(
+                    dimension=dimension,
+                    value=str(value),
+                    pairs=len(part),
+                    positives=int(data.labels(part).sum()),
+                    figures=_figures(told, part, logits[here], OF_SLICES),
+                )
+            )
+    return Metrics(
+        model=told.fingerprint,
+        calibration=told.calibration,
+        test_set=pin,
+        pairs=len(test),
+        positives=int(data.labels(test).sum()),
+        headline=_figures(told, test, logits),
+        slices=tuple(slices),
+        made={"program": resolver.__version__, "rounds": ROUNDS, "prior": float(_prior(test))},
+    )
+
+
+def _figures(
+    told: Artifact, pairs: pl.DataFrame, logits: Floats, names: Collection[str] = tuple(BETTER)
+) -> dict[str, Figure]:
+    """Ranking by raw logits; the rest by believed ones, of which those above nothing are called one person."""
+    given: Any = data.labels(pairs), data.weights(pairs)
+    groups = data.groups(pairs)
+    believed = calibrate.apply(logits, told.calibration)
+    ranking = {name: one for name, one in measures.RANKING.items() if name in names}
+    others = {name: one for name, one in {**measures.CALIBRATED, **CALLED}.items() if name in names}
+    found = measures.figures(logits, *given, measures=ranking, groups=groups, rounds=ROUNDS)
+    called = measures.figures(believed, *given, measures=others, groups=groups, rounds=ROUNDS)
+    return {name: _figure(one) for name, one in (found | called).items() if np.isfinite(one["value"])}
+
+
+def _figure(one: Mapping[str, float]) -> Figure:
+    return Figure(value=one["value"], low=one.get("low", one["value"]), high=one.get("high", one["value"]))
+
+
+def _prior(pairs: pl.DataFrame) -> float:
+    return float(np.average(data.labels(pairs), weights=data.weights(pairs)))
+
+
+def precision(logits: Floats, labels: Floats, weights: Floats) -> float:
+    called = weights @ (logits > 0)
+    return float(weights @ ((logits > 0) * labels) / called) if called else float("nan")
+
+
+def recall(logits: Floats, labels: Floats, weights: Floats) -> float:
+    true = weights @ labels
+    return float(weights @ ((logits > 0) * labels) / true) if true else float("nan")
+
+
+def f1(logits: Floats, labels: Floats, weights: Floats) -> float:
+    """0 where nothing is called one person and something should be."""
+    both = weights @ (logits > 0) + weights @ labels
+    return float(2 * (weights @ ((logits > 0) * labels)) / both) if both else float("nan")
+
+
+def accuracy(logits: Floats, labels: Floats, weights: Floats) -> float:
+    return float(weights @ ((logits > 0) == (labels > 0)) / weights.sum()) if weights.sum() else float("nan")
+
+
+CALLED: Mapping[str, measures.Measure] = {"precision": precision, "recall": recall, "f1": f1, "accuracy": accuracy}
