@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 from typing import Any
 
@@ -27,6 +28,7 @@ def quiet() -> None:
     for name in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_PROGRESS_BARS"):
         os.environ.setdefault(name, "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    logging = need("transformers").utils.logging
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it tells of kernels that only 4-bit inference would use
+    said = need("transformers").utils.logging
+    said.set_verbosity_error()
+    said.disable_progress_bar()

@@ -191,20 +191,19 @@ def _choice(
     )
 
 
-def tuned(content: Mapping[str, Any], choice: Choice) -> dict[str, Any]:
-    """The config with the settings of a choice in its section `train`."""
-    section = dict(content.get("train") or {})
-    section |= {
+def tuned(section: Mapping[str, Any], choice: Choice) -> dict[str, Any]:
+    """The section `train` with the settings of a choice."""
+    return {
+        **section,
         "method": choice.method,
         "precision": DTYPE,
         "micro_batch": choice.micro_batch,
         "gradient_checkpointing": choice.checkpointing,
         "score_tokens": choice.score_tokens,
     }
-    return {**content, "train": section}
 
 
-def write(path: Path, content: Mapping[str, Any], choice: Choice) -> None:
+def write(path: Path, section: Mapping[str, Any], choice: Choice) -> None:
     import yaml
 
     kept = ", ".join(f"{name} {size:.1f}" for name, size in choice.memory.items())
@@ -213,7 +212,7 @@ def write(path: Path, content: Mapping[str, Any], choice: Choice) -> None:
         f"# ({kept}), about {choice.hours:.2g} h and ${choice.usd:.2f} at ${choice.gpu.usd_per_hour:g} an hour\n"
         f"# ({choice.gpu.price_source}, {choice.gpu.price_date}). Memory is computed; the speed is assumed.\n"
     )
-    files.write_text(path, head + yaml.safe_dump(tuned(content, choice), sort_keys=False, allow_unicode=True))
+    files.write_text(path, head + yaml.safe_dump({"train": tuned(section, choice)}, sort_keys=False))
 
 
 def work_of(dataset: Path | None, settings: TrainSettings, rows: int | None, tokens: int | None) -> Work:

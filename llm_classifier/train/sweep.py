@@ -54,12 +54,11 @@ def runs(path: Path, overrides: Sequence[str] = ()) -> list[Run]:
 
 
 def first(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """The whole config as it stands, with absolute paths and the first value of every list in `train`."""
-    content = _content(path, overrides)
-    chosen = runs(path, overrides)[0].settings
-    section = combinations(content["train"])[0]
-    kept = {key: getattr(chosen, key) for key in section}
-    return {**content, "train": {key: str(one) if isinstance(one, Path) else one for key, one in kept.items()}}
+    """The section `train` as it stands, with absolute paths and the first value of every list."""
+    section = combinations(_content(path, overrides)["train"])[0]
+    settings = runs(path, overrides)[0].settings
+    kept = {key: getattr(settings, key) for key in section}
+    return {key: str(one) if isinstance(one, Path) else one for key, one in kept.items()}
 
 
 def _content(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
