@@ -33,16 +33,15 @@ SECTIONS = {
 
 SYSTEMS = ("SNOMED", "RXNORM", "LOINC", "CVX")  # whose codes stand for a thing that has no words
 
-LASTING_DAYS = 180  # what runs or comes back for longer than this says more of a person than what passes
-LASTING_BITS = 4  # and counts as much as being this many times two rarer
+LASTING_DAYS = 180  # what runs or comes back for longer than this says twice as much of a person as what passes
 VOCABULARY = 10  # words that fewer records carry may be somebody's own: names are looked for in them
 RANGES = 6  # spans of years that an immunization is told with, the latest
 
 # Measurements (LOINC) that move slowly in one person, the most telling first.
 SLOW = (
     *("8302-2", "882-1", "883-9", "10331-7"),  # height, blood group
-    *("29463-7", "39156-5", "38483-4", "2160-0", "33914-3", "69405-9", "4548-4"),  # weight, kidneys, HbA1c
-    *("2085-9", "18262-6", "2093-3", "2571-8"),  # lipids
+    *("29463-7", "38483-4", "2160-0", "33914-3", "69405-9", "4548-4"),  # weight, kidneys, HbA1c
+    *("2085-9", "18262-6", "2093-3", "2571-8", "39156-5"),  # lipids, body mass index
     *("787-2", "785-6", "786-4", "21000-5", "32623-1", "32207-3", "718-7", "4544-3", "789-8", "777-3", "6690-2"),
     *("19926-5", "2857-1", "10834-0", "1751-7", "2885-2", "17861-6", "1742-6", "1920-8", "6768-6", "1975-2"),
 )
@@ -192,9 +191,9 @@ def _tell(
                         THEN ' x' || times ELSE '' END
                     || ' ' || year(start) || CASE WHEN year(stop) > year(start) THEN '-' || year(stop) ELSE '' END
             END AS span,
-            floor(log2({everybody} / carriers)) + CASE
-                WHEN ongoing OR stop - start >= {LASTING_DAYS} THEN {LASTING_BITS} ELSE 0 END AS priority
-        FROM seen LEFT JOIN doses USING (rid, term) JOIN terms USING (term, section)
+            CASE WHEN ongoing OR stop - start >= {LASTING_DAYS} THEN 1 + 2 * bits ELSE bits END AS priority
+        FROM seen LEFT JOIN doses USING (rid, term)
+            JOIN (SELECT term, floor(log2({everybody} / carriers)) AS bits FROM terms) USING (term)
         UNION ALL
         SELECT rid, term,
             CASE WHEN year(start) < year(stop) THEN format(' {{:.4g}}{{}} {{}},', first, shown, year(start)) ELSE '' END
