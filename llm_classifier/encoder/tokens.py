@@ -72,45 +72,54 @@ def read(con: duckdb.DuckDBPyConnection, events: Path, rids: Ints, *, buckets: i
     `most`: tokens of one kind that a record keeps, those seen last.
     """
     con.register("asked_rids", pl.DataFrame({"rid": rids, "place": np.arange(len(rids))}))
-    kind = " ".join(f"WHEN {quote(event)} THEN {KINDS.index(name)}" for event, name in OF_EVENTS.items())
+    part = " ".join(f"WHEN {quote(event)} THEN {KINDS.index(name)}" for event, name in OF_EVENTS.items())
     con.execute(
         f"""
-        CREATE OR REPLACE TEMP TABLE said AS
-        WITH chosen AS (
-            SELECT place, CASE kind {kind} END AS part,
-                trim(regexp_replace(upper(coalesce(description, code)), '[^\\pL\\pN]+', ' ', 'g')) AS words,
-                CASE kind WHEN 'measurement' THEN lower(coalesce(unit, '')) ELSE '' END AS unit,
-                year(start) * 12 + month(start) - 1 AS month, CAST(start AS DATE) AS day, start,
-                kind IN ({_listed(LASTING)}) AND stop IS NULL AS lasts,
-                CASE WHEN isfinite(value) THEN value END AS value
-            FROM read_parquet({quote(events)}) JOIN asked_rids USING (rid)
-            WHERE kind IN ({_listed(OF_EVENTS)}) AND coalesce(code, '') NOT IN ({_listed(OBSERVATION_CODES)})),
-        grouped AS (
-            SELECT place, part, words, unit, min(month) AS first, max(month) AS last,
-                count(DISTINCT day) AS days, bool_or(lasts) AS lasts,
-                arg_min(value, (start, value)) FILTER (value IS NOT NULL) AS value_first,
-                arg_max(value, (start, value)) FILTER (value IS NOT NULL) AS value_last
-            FROM chosen WHERE words <> '' GROUP BY ALL)
-        FROM grouped
-        QUALIFY row_number() OVER (PARTITION BY place, part ORDER BY last DESC NULLS LAST, words, unit) <= {most}"""
+        CREATE OR REPLACE TEMP VIEW chosen AS
+        SELECT place, kind, coalesce(description, code) AS said, start, stop, value,
+            CASE kind WHEN 'measurement' THEN coalesce(unit, '') ELSE '' END AS unit
+        FROM read_parquet({quote(events)}) JOIN asked_rids USING (rid)
+        WHERE kind IN ({_listed(OF_EVENTS)}) AND coalesce(description, code) IS NOT NULL
+            AND coalesce(code, '') NOT IN ({_listed(OBSERVATION_CODES)})"""
     )
-    con.unregister("asked_rids")
+    # Words are looked at once per way of saying a thing, not once per event.
+    con.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE ways AS
+        WITH told AS (
+            SELECT kind, said, unit, CASE kind {part} END AS part, lower(unit) AS measured_in,
+                trim(regexp_replace(upper(said), '[^\\pL\\pN]+', ' ', 'g')) AS words
+            FROM (SELECT DISTINCT kind, said, unit FROM chosen))
+        SELECT *, dense_rank() OVER (ORDER BY part, words, measured_in) - 1 AS thing FROM told WHERE words <> ''"""
+    )
     con.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE things AS
-        SELECT *, row_number() OVER (ORDER BY part, words, unit) - 1 AS thing,
-            list_resize(list_transform(
-                list_concat([part || '|' || words || '|' || unit], string_split(words, ' ')),
+        SELECT thing, list_resize(list_transform(
+                list_concat([part || '|' || words || '|' || measured_in], string_split(words, ' ')),
                 lambda piece: CAST(md5_number_lower(piece) % {buckets - 1} + 1 AS BIGINT)), {PIECES}, 0) AS pieces
-        FROM (SELECT DISTINCT part, words, unit FROM said)"""
+        FROM (SELECT DISTINCT thing, part, words, measured_in FROM ways)"""
     )
     pieces = con.sql("SELECT pieces FROM things ORDER BY thing").pl()["pieces"].explode().to_numpy()
     rows = con.sql(
-        """
-        SELECT place, part, thing, first, last, value_first, value_last, days, lasts
-        FROM said JOIN things USING (part, words, unit) ORDER BY place, part, first NULLS FIRST, thing"""
+        f"""
+        WITH seen AS (
+            SELECT place, part, thing, year(start) * 12 + month(start) - 1 AS month, CAST(start AS DATE) AS day, start,
+                kind IN ({_listed(LASTING)}) AND stop IS NULL AS lasts,
+                CASE WHEN isfinite(value) THEN value END AS value
+            FROM chosen JOIN ways USING (kind, said, unit)),
+        grouped AS (
+            SELECT place, part, thing, min(month) AS first, max(month) AS last, count(DISTINCT day) AS days,
+                bool_or(lasts) AS lasts,
+                arg_min(value, (start, value)) FILTER (value IS NOT NULL) AS value_first,
+                arg_max(value, (start, value)) FILTER (value IS NOT NULL) AS value_last
+            FROM seen GROUP BY ALL)
+        SELECT * FROM grouped
+        QUALIFY row_number() OVER (PARTITION BY place, part ORDER BY last DESC NULLS LAST, thing) <= {most}
+        ORDER BY place, part, first NULLS FIRST, thing"""
     ).fetchnumpy()
-    con.execute("DROP TABLE said; DROP TABLE things")
+    con.execute("DROP VIEW chosen; DROP TABLE ways; DROP TABLE things")
+    con.unregister("asked_rids")
     cell = rows["place"].astype(np.int64) * len(KINDS) + rows["part"].astype(np.int64)
     count = np.bincount(cell, minlength=len(rids) * len(KINDS))
     return Tokens(
