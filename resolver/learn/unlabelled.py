@@ -32,6 +32,7 @@ STILL = 0.0005  # share of the linked pairs that may change for the labels to co
 RISE = 0.0002  # of the expected F1 that a round must bring for another one
 FAITH = 0.9  # how much of a label comes from the persons; the rest from the score
 TREES = 300
+FEWEST_HISTORIES = 500  # pairs with a history on both sides; fewer teach nothing
 
 Say = Callable[[str], None]
 
@@ -73,7 +74,7 @@ def teach(sample: Sample, *, seed: int, threads: int, unscored: float, same_sour
         result: Floats = FAITH * linked + (1 - FAITH) * probability(logit)
         return result
 
-    with_histories = bool(sample.known.any())
+    with_histories = int(sample.known[rows].sum()) >= FEWEST_HISTORIES
     fields = sample.demographic[rows]
     table = np.hstack([fields, sample.clinical[rows]]) if with_histories else fields
     features: Sequence[Feature] = demographic.FEATURES

@@ -154,14 +154,14 @@ def test_training_twice_gives_the_same_model(large: Any, monkeypatch: pytest.Mon
 
 @pytest.fixture
 def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unlabelled, "TREES", 40)
-    monkeypatch.setattr(views, "TREES", 30)
+    for where, name, value in ((unlabelled, "TREES", 30), (unlabelled, "MOST_ROUNDS", 2), (views, "TREES", 30)):
+        monkeypatch.setattr(where, name, value)
 
 
 @pytest.mark.usefixtures("few_trees")
 def test_views_teach_each_other(large: Any) -> None:
     """Without any label the judges end up better than Splink's score that they started from."""
-    sample = sample_of(large)
+    sample = sample_of(large, most=20_000)
     taught = unlabelled.teach(sample, seed=0, threads=1, unscored=-1.5, same_source=-3.0, say=lambda text: None)
     same = large.person[sample.left] == large.person[sample.right]
 
@@ -201,6 +201,17 @@ def test_look_alikes_are_found_out() -> None:
     assert ((sample.splink > 0) & ~match).sum() > 300
     assert ((believed > 0) & ~truth).sum() < 30
     assert (believed > 0)[truth].mean() > 0.95
+
+
+@pytest.mark.usefixtures("few_trees")
+def test_too_few_histories_teach_nothing() -> None:
+    """With histories of a handful of pairs the names learn from Splink and the persons alone."""
+    made, _ = look_alikes(np.random.default_rng(5))
+    few = dataclasses.replace(made, known=np.arange(len(made)) < unlabelled.FEWEST_HISTORIES // 2)
+    taught = unlabelled.teach(few, seed=0, threads=1, unscored=-1.5, same_source=0.0, say=lambda text: None)
+
+    assert taught.joint is None
+    assert np.isfinite(taught.logit).all()
 
 
 def test_pairs_that_stand_for_others_count_for_them() -> None:
@@ -293,7 +304,7 @@ def test_strange_codes_are_learned_anew(large: Any, model: Path, tmp_path: Path)
         "COPY (SELECT * REPLACE ('ICD10' AS system) FROM read_parquet("
         f"{database.quote(large.events)})) TO {database.quote(tmp_path / 'events.parquet')} (FORMAT parquet)"
     )
-    given = context(large, tmp_path, model=str(model))
+    given = context(large, tmp_path, model=str(model), max_pairs=20_000)
     inputs = {**given.inputs, "events": tmp_path / "events.parquet"}
     facts = learn.run(dataclasses.replace(given, inputs=inputs))
 
