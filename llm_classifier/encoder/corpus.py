@@ -131,7 +131,7 @@ def _pairs(
     if not after and teacher == "none":
         return con.sql("SELECT *, NULL AS taught FROM (SELECT left_rid, right_rid, logit AS standing FROM pairs)").pl()
     con.execute(f"CREATE VIEW verdicts AS FROM read_parquet({quote(folder.require('verdicts'))})")
-    voices = {voice.name: voice for voice in decide.voices(loaded)}
+    voices = {voice.name: voice for voice in decide.voices(loaded, fusion.lines(folder.file("judges.json")))}
     missing = [name for name in after if name not in voices]
     if missing:
         raise UsageError(
