@@ -38,7 +38,7 @@ class Reach:
     records: int
     rules: tuple[dict[str, Any], ...]  # per rule: number, name, cap, pairs, hubs and more
     hubs: tuple[dict[str, Any], ...]  # per field: how many values too many records share, and how many records
-    candidates_per_record: float  # expected; pairs that several rules propose counted once
+    candidates_per_record: float  # expected to be kept, of those that rules propose
     unreached: int  # records that no rule pairs with another
     expected_missed: float  # share of the matches that some rule of the catalogue would find and the plan does not
     model: str  # trained or prior
@@ -147,12 +147,13 @@ def prepared(
             rules=(),
             max_block=link.max_block,
             clinical=read.clinical,
+            cut=None,
             floor=link.floor_logit,
             training=trained.facts | {"seed": settings.run.seed, "filled": dict(read.counts)},
         )
     else:
         assert where is not None
-        made = dataclasses.replace(given, floor=link.floor_logit)
+        made = given.kept_from(link.floor_logit)
         fields.read_frequencies(con, model.frequencies_beside(where))
         fields.compared(con, made.rarest)
         unknown = [
@@ -184,15 +185,17 @@ def prepared(
         records=read.records,
         max_block=link.max_block,
         clinical=read.clinical,
+        cut=planned.cut,
         training=dict(made.training)
         | {
             "plan": {
+                "proposed_per_record": round(planned.proposed_per_record, 3),
                 "candidates_per_record": round(planned.candidates_per_record, 3),
                 "matches_per_record": round(planned.matches_per_record, 4),
                 "missed_share": round(planned.missed, 6),
             }
         },
-    )
+    ).kept_from(link.floor_logit)
     return Prepared(read, made, scorer, True, notes)
 
 
@@ -247,11 +250,11 @@ def _facts(
         "comparisons": list(used.comparisons),
         "left_out_because_empty": list(used.left_out),
         "training": {key: value for key, value in used.training.items() if key != "filled"},
-        "candidates": scored + carried,
-        "candidates_per_record": round((scored + carried) / max(read.records, 1), 3),
+        "candidates": kept,
+        "candidates_per_record": round(kept / max(read.records, 1), 3),
+        "kept_from_logit": used.floor,
         "pairs_scored": scored,
         "pairs_carried_over": carried,
-        "pairs_kept": kept,
         "rules": [_rule(one) for one in blocked],
         "hubs": blocking.hubs(con, used.max_block),
         "records_no_rule_reaches": blocking.unreached(con, blocked),
@@ -277,7 +280,7 @@ def _rule(one: Blocked) -> dict[str, Any]:
         "blocks_above_cap": one.large,
         "hubs": one.hubs,
         "hub_records": one.hub_records,
-        "expected_new_candidates_per_record": round(one.planned.adds_candidates, 4),
+        "expected_new_pairs_per_record": round(one.planned.adds_candidates, 4),
         "expected_new_share_of_matches": round(one.planned.adds_matches, 6),
     }
 

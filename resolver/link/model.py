@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ from resolver import files
 from resolver.errors import DamagedError, UsageError
 from resolver.link.comparisons import COMPARISONS, Weights, splink_settings
 from resolver.link.planner import Planned
-from resolver.link.rules import Rule
+from resolver.link.rules import RULES, Rule
 
-FORMAT = 1
+FORMAT = 2
 FREQUENCIES_FILE = "link_tf.parquet"
-_SOURCES = ("parts", "families", "heights", "codes")
+_SOURCES = tuple({rule.source: None for rule in RULES})
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,17 @@ class LinkModel:
     rules: tuple[Planned, ...]
     max_block: int
     clinical: bool  # whether clinical keys were there to plan with
+    cut: float | None  # log-odds below which pairs are beyond the budget that was planned with
     floor: float  # log-odds below which the run with this model kept no pair
     training: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def settings(self) -> dict[str, Any]:
         return splink_settings(self.comparisons, self.weights, self.probability)
+
+    def kept_from(self, floor: float) -> LinkModel:
+        """The model for a run with this floor in its settings."""
+        return replace(self, floor=floor if self.cut is None else max(floor, self.cut))
 
     @property
     def prior_logit(self) -> float:
@@ -52,9 +57,9 @@ class LinkModel:
     @property
     def fingerprint(self) -> str:
         content = self._content()
-        return files.digest_of({key: content[key] for key in ("splink", "rules", "max_block", "rarest", "records")})[
-            :16
-        ]
+        return files.digest_of(
+            {key: content[key] for key in ("splink", "rules", "max_block", "rarest", "records", "cut_logit")}
+        )[:16]
 
     def _content(self) -> dict[str, Any]:
         return {
@@ -80,6 +85,7 @@ class LinkModel:
             ],
             "max_block": self.max_block,
             "clinical": self.clinical,
+            "cut_logit": self.cut,
             "floor_logit": self.floor,
             "frequencies": FREQUENCIES_FILE,
             "rarest": dict(self.rarest),
@@ -148,6 +154,7 @@ def _read(content: Any) -> LinkModel:
         rules=planned,
         max_block=int(content["max_block"]),
         clinical=bool(content["clinical"]),
+        cut=None if content["cut_logit"] is None else float(content["cut_logit"]),
         floor=float(content["floor_logit"]),
         training=content["training"],
     )

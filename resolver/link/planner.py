@@ -3,8 +3,11 @@
 A sample of records is blocked against all others by every rule of the catalogue, and the pairs are scored. A rule with
 a cap on the size of its blocks is worth the matches that it adds to those already chosen, by the model's own
 probabilities, and costs the pairs that it adds. As a population grows, keys that say little get expensive and give way
-to the same keys with company, so candidates per record stay within the budget at any size. Knows nothing of how
-candidates are made for everyone.
+to the same keys with company, so pairs per record stay within the budget at any size.
+
+Rules may propose several times as many pairs as are kept: a score costs little, a judge's look much. Of those proposed
+the best by score are kept, as many as the budget allows. The cut between them is one score for all, so that whether a
+pair is kept depends on that pair alone. Knows nothing of how candidates are made for everyone.
 """
 
 from __future__ import annotations
@@ -21,9 +24,10 @@ from resolver.link.rules import EVERYTHING, Rule
 if TYPE_CHECKING:
     import numpy as np
 
-SAMPLED = 3000  # records
+SAMPLED = 2000  # records
+PROPOSED = 4  # pairs that rules may propose for each that is kept
 CAPS = (5, 10, 20, 40, 80, 160, 320, 640, 1280)  # block sizes to choose from, below link.max_block
-LEAST_WORTH = 1e-5  # expected matches per candidate below which a rule is not worth its pairs
+LEAST_WORTH = 2e-6  # expected matches per candidate below which a rule is not worth its pairs
 # What finding a match is worth that no, one, two other rules find. A match of the sample that hangs on one rule stands
 # for others, outside the sample, that this rule just misses.
 WORTH = (1.0, 0.1, 0.03, 0.0)
@@ -44,7 +48,9 @@ class Planned:
 @dataclass(frozen=True)
 class Plan:
     rules: tuple[Planned, ...]
-    candidates_per_record: float  # expected
+    proposed_per_record: float  # expected
+    candidates_per_record: float  # expected: those of them that are kept
+    cut: float | None  # log-odds from which on a pair is kept; none: all are
     matches_per_record: float  # expected pairs of one person per record, among all that any rule could find
     missed: float  # expected share of those that the plan does not find
 
@@ -60,14 +66,14 @@ def plan(
 ) -> Plan:
     """The rules to use, best first. `score` gives a table (a, b, logit) for a table of pairs (a, b)."""
     if records - 1 <= 2 * budget and records <= max_block:
-        return Plan((Planned(EVERYTHING, max_block),), (records - 1) / 2, 0.0, 0.0)
+        return Plan((Planned(EVERYTHING, max_block),), (records - 1) / 2, (records - 1) / 2, None, 0.0, 0.0)
     con.execute(
         f"CREATE OR REPLACE TABLE sampled AS SELECT rid FROM fields ORDER BY hash(rid, {seed}), rid LIMIT {SAMPLED}"
     )
     con.execute("CREATE OR REPLACE TABLE proposed (rule SMALLINT, a INTEGER, b INTEGER, size INTEGER)")
     catalogue = [rule for rule in rules.RULES if clinical or rule.source not in ("heights", "codes")]
     for number, rule in enumerate(catalogue):
-        _propose(con, number, rule, budget, max_block)
+        _propose(con, number, rule, PROPOSED * budget, max_block)
     con.execute("""
         CREATE OR REPLACE TABLE sampled_pairs AS
         SELECT DISTINCT least(a, b) AS a, greatest(a, b) AS b FROM proposed ORDER BY a, b""")
@@ -147,7 +153,7 @@ def _choose(
     caps = np.array(_caps(max_block))
     pair, rule, size = rows["pair"], rows["rule"], rows["size"]
     if len(pair) == 0:
-        return Plan((), 0.0, 0.0, 0.0)
+        return Plan((), 0.0, 0.0, None, 0.0, 0.0)
     logit = rows["logit"].astype(float)
     # The model has not seen the clinical keys.
     logit = logit + np.array([says.get(one.source, 0.0) for one in catalogue])[rule]
@@ -162,7 +168,7 @@ def _choose(
     times = np.zeros(pairs, dtype=np.int32)  # rules that find each pair
     worth = np.array(WORTH)
     unit = 2 * sample
-    left = budget * unit
+    left = PROPOSED * budget * unit
     total = float(matches.sum())
     chosen: dict[int, int] = {}
     while len(chosen) < MOST_RULES:
@@ -178,7 +184,7 @@ def _choose(
             cost = np.cumsum(np.bincount(into, weight[ids] * (found == 0), len(caps)))
             gain = np.cumsum(np.bincount(into, matches[ids] * worth[found], len(caps)))
             fits = (cost <= left) & (np.arange(len(caps)) > chosen.get(number, -1))
-            fixed = 0.0 if number in chosen else budget / MOST_RULES * unit
+            fixed = 0.0 if number in chosen else PROPOSED * budget / MOST_RULES * unit
             ratio = np.where(fits, gain / np.maximum(cost + fixed, 1e-9), 0.0)
             # Of caps that are about as good, the largest: it holds up better where the sample was thin.
             top = float(ratio.max())
@@ -202,9 +208,17 @@ def _choose(
         covered[new] = True
         adds, gains = float(weight[new].sum()) / unit, float(matches[new].sum()) / max(total, 1e-9)
         planned.append(Planned(catalogue[number], int(caps[cap]), adds, gains))
+    proposed = float(weight[covered].sum()) / unit
+    raw = np.zeros(pairs)
+    raw[pair] = rows["logit"]
+    order = np.flatnonzero(covered)[np.argsort(-raw[covered], kind="stable")]
+    within = int(np.searchsorted(np.cumsum(weight[order]), budget * unit, side="right"))
+    cut = float(f"{raw[order[within]]:.4g}") if within < len(order) else None
     return Plan(
         tuple(planned),
-        float(weight[covered].sum()) / unit,
+        proposed,
+        min(proposed, budget),
+        cut,
         total / unit,
         float(matches[~covered].sum()) / max(total, 1e-9),
     )

@@ -41,6 +41,11 @@ _WORDS = {
     "year_day": "year and day of birth",
     "zip_area": "ZIP area",
     "street_word": "street name",
+    "phone_head": "first six of the phone",
+    "phone_tail": "last four of the phone",
+    "word": "any word of the names by sound",
+    "first_ends": "first and last letter of the first name",
+    "last_ends": "first and last letter of the last name",
     "height": "adult height",
     "code": "rare code",
 }
@@ -58,11 +63,14 @@ RULES: tuple[Rule, ...] = (
     _rule("identifier", "ssn_head"),
     _rule("identifier", "ssn_head", "sex"),
     _rule("identifier", "ssn_head", "last_initial"),
+    _rule("identifier", "phone_tail", "sex"),
+    _rule("identifier", "phone_head", "sex"),
     _rule("birth date", "birth_date"),
     _rule("birth date", "birth_date", "sex"),
     _rule("birth date", "month_day"),
     _rule("birth date", "month_day", "sex"),
     _rule("birth date", "year_month", "sex"),
+    _rule("birth date", "year", "sex"),
     _rule("birth date", "year", "first_initial", "sex"),
     _rule("birth date", "year", "last_initial", "sex"),
     _rule("birth date", "birth_date", "first_initial"),
@@ -76,6 +84,7 @@ RULES: tuple[Rule, ...] = (
     _rule("birth date", "year_month", "first_initial", "sex"),
     _rule("birth date", "year_month", "last_initial"),
     _rule("birth date", "year_month", "zip"),
+    _rule("birth date", "year_day", "sex"),
     _rule("birth date", "year_day", "first_initial", "sex"),
     _rule("birth date", "year_day", "last_initial"),
     _rule("birth date", "day_month_swapped", "sex"),
@@ -86,6 +95,8 @@ RULES: tuple[Rule, ...] = (
     _rule("names", "last_sound", "sex"),
     _rule("names", "first_head", "sex"),
     _rule("names", "last_head", "sex"),
+    _rule("names", "first_tail", "sex"),
+    _rule("names", "last_tail", "sex"),
     _rule("names", "first_name", "year"),
     _rule("names", "last_name", "year"),
     _rule("names", "first_name", "zip_area"),
@@ -98,13 +109,15 @@ RULES: tuple[Rule, ...] = (
     _rule("names", "first_tail", "last_tail"),
     _rule("names", "first_head", "last_tail"),
     _rule("names", "first_tail", "last_head"),
-    _rule(
-        "names",
-        "first_sound",
-        "family_sound",
-        source="families",
-        name="both names by sound, maiden name or in any order",
-    ),
+    _rule("names", "word", "other_word", source="word_pairs", name="two words of the names by sound, in any order"),
+    _rule("names", "word", "sex", "year", source="words"),
+    _rule("names", "word", "sex", "zip_area", source="words"),
+    _rule("names", "word", "sex", "city", source="words"),
+    _rule("initials", "first_initial", "sex"),
+    _rule("initials", "last_initial", "sex"),
+    _rule("initials", "first_ends", "sex"),
+    _rule("initials", "last_ends", "sex"),
+    _rule("initials", "first_ends", "last_ends"),
     _rule("initials", "first_initial", "last_initial"),
     _rule("initials", "first_initial", "last_initial", "sex"),
     _rule("initials", "first_initial", "last_initial", "year", "sex"),
@@ -151,6 +164,13 @@ EVERYTHING = Rule("all pairs", "all", ("1",))
 _SOUNDS = ("ABCDEFGIJKLMNOPQRSTUVXYZ", "012301202245501262301202")
 
 
+# Every word of two letters or more of a record's names, wherever it stands.
+_WORDS_OF = """
+    SELECT rid, word FROM (
+        SELECT rid, unnest(string_split(concat_ws(' ', first_name, last_name, maiden_name), ' ')) AS word FROM {table})
+    WHERE length(word) > 1"""
+
+
 def key(rule: Rule) -> str:
     """SQL for the rule's key, null where a part is missing."""
     missing = " OR ".join(f"({part}) IS NULL" for part in rule.parts)
@@ -177,17 +197,20 @@ def prepare(con: duckdb.DuckDBPyConnection, clinical: bool) -> None:
         CREATE OR REPLACE TABLE sounds AS
         SELECT name, {_sound("name")} AS sound FROM (
             SELECT first_name AS name FROM fields UNION SELECT last_name FROM fields
-            UNION SELECT maiden_name FROM fields)
+            UNION SELECT word FROM ({_WORDS_OF.format(table="fields")}))
         WHERE name IS NOT NULL""")
     con.execute("""
         CREATE OR REPLACE TABLE parts AS
         SELECT fields.rid, first_name, last_name, sex, ssn, ssn_last4, street, street_number, city, zip, phone, email,
             member_id, birth_date,
-            a.sound AS first_sound, b.sound AS last_sound, c.sound AS maiden_sound,
+            a.sound AS first_sound, b.sound AS last_sound,
             substr(first_name, 1, 1) AS first_initial, substr(last_name, 1, 1) AS last_initial,
             substr(first_name, 1, 3) AS first_head, substr(last_name, 1, 3) AS last_head,
             right(first_name, 3) AS first_tail, right(last_name, 3) AS last_tail,
+            substr(first_name, 1, 1) || right(first_name, 1) AS first_ends,
+            substr(last_name, 1, 1) || right(last_name, 1) AS last_ends,
             left(ssn, 5) AS ssn_head,
+            left(phone, 6) AS phone_head, right(phone, 4) AS phone_tail,
             year(birth_date)::SMALLINT AS year,
             (month(birth_date) * 100 + day(birth_date))::SMALLINT AS month_day,
             (year(birth_date) * 100 + month(birth_date))::INTEGER AS year_month,
@@ -201,17 +224,17 @@ def prepare(con: duckdb.DuckDBPyConnection, clinical: bool) -> None:
         FROM fields
         LEFT JOIN sounds AS a ON a.name = first_name
         LEFT JOIN sounds AS b ON b.name = last_name
-        LEFT JOIN sounds AS c ON c.name = maiden_name
         ANTI JOIN crowd ON crowd.rid = fields.rid
         ORDER BY fields.rid""")
-    # Either order of the names gives the same key.
+    con.execute(f"""
+        CREATE OR REPLACE TABLE words AS
+        SELECT DISTINCT rid, sound AS word, sex, year, zip_area, city
+        FROM ({_WORDS_OF.format(table="fields")}) AS spelled JOIN sounds ON sounds.name = spelled.word
+        JOIN parts USING (rid)""")
+    # Either order of two words gives the same key.
     con.execute("""
-        CREATE OR REPLACE VIEW families AS
-        SELECT rid, least(first_sound, last_sound) AS first_sound, greatest(first_sound, last_sound) AS family_sound
-        FROM parts
-        UNION ALL
-        SELECT rid, least(first_sound, maiden_sound), greatest(first_sound, maiden_sound)
-        FROM parts WHERE maiden_sound <> last_sound""")
+        CREATE OR REPLACE VIEW word_pairs AS
+        SELECT rid, a.word, b.word AS other_word FROM words AS a JOIN words AS b USING (rid) WHERE a.word < b.word""")
     con.execute("DROP TABLE sounds")
     if clinical:
         for made, source, column in (("heights", "measured", "height"), ("codes", "coded", "code")):
