@@ -14,6 +14,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("llm_classifier.cli.train:train", "Train the model; lists in the config make a sweep."),
     "calibrate": ("llm_classifier.cli.train:calibrate", "Calibrate a model anew on held-out pairs."),
     "encoder": ("llm_classifier.cli.encoder:encoder", "The fusion encoder: train it, and show what it reads."),
+    "validate": ("llm_classifier.cli.validate:validate", "How good a model is, for whom, and what is odd about it."),
+    "explain": ("llm_classifier.cli.validate:explain", "What each section of two histories adds to an answer."),
     "export": ("llm_classifier.cli.export:export", "Make one folder of a trained model that vLLM loads as it is."),
     "verify": ("llm_classifier.cli.export:verify", "Hold a server or a folder against a model's golden logits."),
     "promote": ("llm_classifier.cli.models:promote", "Put a model into production, behind a gate."),

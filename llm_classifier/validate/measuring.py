@@ -7,6 +7,7 @@ nothing and are not counted. Intervals come from drawing persons anew. Knows not
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,22 @@ OF_SLICES = ("auprc", "auroc", "f1", "calibration_error")
 ROUNDS = 200
 
 
+@dataclass(frozen=True)
+class Scored:
+    """The gray pairs of the test split, each in one order, and what the model says of them."""
+
+    told: Artifact
+    pin: str
+    pairs: pl.DataFrame
+    logits: Floats
+
+
 def measure(model: Path, dataset: Path, progress: Progress) -> Metrics:
-    """The whole test split, each pair in one order."""
+    found = score(model, dataset, progress)
+    return record(found.told, found.pin, found.pairs, found.logits)
+
+
+def score(model: Path, dataset: Path, progress: Progress) -> Scored:
     told = artifact.check(model)
     pairs = data.of(dataset, prompt.VERSION)
     test = data.once(pairs.split("test")).filter(pl.col("weight") > 0)
@@ -40,7 +55,13 @@ def measure(model: Path, dataset: Path, progress: Progress) -> Metrics:
         raise DamagedError(
             f"{lost} of {len(test)} test pairs could not be scored.", do="Is the model of the prompts' length?"
         )
-    return record(told, pairs.pin, test, logits)
+    return Scored(told, pairs.pin, test, logits)
+
+
+def surest(found: Scored) -> int:
+    """Number of the pair of which the model is surest, its log-odds taken as calibrated."""
+    believed = calibrate.apply(found.logits, found.told.calibration)
+    return int(found.pairs.get_column("pair_id")[int(np.abs(believed).argmax())])
 
 
 def record(told: Artifact, pin: str, test: pl.DataFrame, logits: Floats) -> Metrics:
