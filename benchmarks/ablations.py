@@ -117,8 +117,8 @@ def main() -> None:
             cells = (row.name, f"{row.labels:,}", *row.cells, f"{row.seconds:.0f}")
             print(_plain(cells), flush=True)
             lines += _markdown(cells)
-    if asked.out:
-        files.write_text(asked.out, "\n".join([*_head(asked), *lines, ""]))
+        if asked.out:  # after each population, since the next one may take long
+            files.write_text(asked.out, "\n".join([*_head(asked, shipped), *lines, ""]))
 
 
 def _rows(
@@ -268,7 +268,7 @@ def _markdown(cells: Sequence[str]) -> list[str]:
     return [f"| {' | '.join(cells)} |"]
 
 
-def _head(asked: argparse.Namespace) -> list[str]:
+def _head(asked: argparse.Namespace, shipped: Learned) -> list[str]:
     fitted = (
         f"Rows that begin with `fitted` are models of {asked.trees} trees, fitted to {_list(asked.train)} with and"
         " without each kind of evidence; they compare with each other, not with the model that ships, which has learned"
@@ -288,7 +288,8 @@ def _head(asked: argparse.Namespace) -> list[str]:
         "",
         fitted,
         "",
-        "`label-free` rows learn from the very run, without any label and without the model that ships.",
+        f"`shipped` rows are of the model {shipped.fingerprint('joint')}. `label-free` rows learn from the very run,"
+        " without any label and without the model that ships.",
     ]
 
 
