@@ -57,9 +57,9 @@ def load(config: Path) -> Run:
         )
     run = loaded.run
     with database.connect(memory_gib=run.memory_gib, threads=run.threads) as con:
-        people = _people(con, loaded, files)
-        con.register("people", people)
         try:
+            people = _people(con, loaded, files)
+            con.register("people", people)
             pairs = _pairs(con, loaded, files)
         except duckdb.Error as error:
             raise RunError(

@@ -45,7 +45,9 @@ SLOW = (
     *("787-2", "785-6", "786-4", "21000-5", "32623-1", "32207-3", "718-7", "4544-3", "789-8", "777-3", "6690-2"),
     *("19926-5", "2857-1", "10834-0", "1751-7", "2885-2", "17861-6", "1742-6", "1920-8", "6768-6", "1975-2"),
 )
-# And those that move within a day: they tell nobody from anybody.
+# Estimates that are made for one race, and say so in their name.
+RACE = ("48642-3", "48643-1", "88293-6", "88294-4")
+# What moves within a day tells nobody from anybody.
 FAST = ("8480-6", "8462-4", "8867-4", "9279-1", "8310-5", "8331-1", "72514-3", "2708-6", "59408-5", "2710-2")
 
 
@@ -81,7 +83,7 @@ def pieces(
 def _read(con: duckdb.DuckDBPyConnection, events: Path) -> None:
     """`said`: what codes are called, each way of it with a number; `held`: who has which of them, and when."""
     con.register("sections", pl.DataFrame({"kind": list(SECTIONS.values()), "section": range(len(SECTIONS))}))
-    barred = ", ".join(quote(one) for one in sorted({*FAST, *OBSERVATION_CODES}))
+    barred = ", ".join(quote(one) for one in sorted({*FAST, *RACE, *OBSERVATION_CODES}))
     con.execute(
         f"""
         CREATE TEMP VIEW history AS

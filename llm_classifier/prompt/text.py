@@ -52,15 +52,16 @@ def plain(text: pl.Expr) -> pl.Expr:
 
 
 def code(text: pl.Expr) -> pl.Expr:
-    """A code, where it is one and not words."""
-    return pl.when(text.str.contains(r"^[A-Za-z0-9.-]{1,20}$") & text.str.contains(r"[0-9]")).then(text)
+    """A code, where it is one and not words: digits, with a letter before or a check digit behind."""
+    return pl.when(text.str.contains(r"^[A-Z]?\d{1,18}(-\d)?$")).then(text.str.to_lowercase())
 
 
 def unit(text: pl.Expr) -> pl.Expr:
-    """A unit in UCUM without its brackets and annotations: mm[Hg] as mmHg, {score} as nothing."""
+    """A unit in UCUM without its brackets and annotations: mm[Hg] as mmHg, {score} and what is no unit as nothing."""
     clean = _visible(text).str.replace_all(r"\{[^}]*\}", "").str.replace_all("*", "^", literal=True)
-    clean = clean.str.replace_all(r"[^\p{L}0-9/%^.-]", "").str.strip_chars(".-")
-    return pl.when(clean.str.contains(r"^[\p{L}0-9/%^.-]{1,16}$")).then(clean).otherwise(pl.lit(""))
+    clean = clean.str.replace_all(r"[\[\] ]", "").str.strip_chars(".-").str.strip_chars_end("/")
+    shaped = clean.str.contains(r"^[A-Za-zμ0-9/%^.-]{1,12}$") & ~clean.str.contains(r"[A-Za-z]{5}|(?i)true|fals|yes")
+    return pl.when(shaped).then(clean).otherwise(pl.lit(""))
 
 
 def _visible(text: pl.Expr) -> pl.Expr:

@@ -213,7 +213,7 @@ def test_the_command_makes_what_read_reads(run_of_many: Path, tmp_path: Path) ->
 
 
 def test_pairs_without_evidence_are_counted(run_of_many: Path, tmp_path: Path) -> None:
-    """Sides without any history, with too little of it, and prompts that are too long each have their line."""
+    """Records without truth, without any history, with too little of it, and long prompts each have their line."""
     folder = tmp_path / "thin"
     shutil.copytree(run_of_many.parent, folder)
     config = folder / run_of_many.name
@@ -223,10 +223,13 @@ def test_pairs_without_evidence_are_counted(run_of_many: Path, tmp_path: Path) -
         (pl.col("rid") % 10 > 0) & ((pl.col("rid") % 10 > 1) | (pl.col("kind") == "measurement"))
     )
     kept.write_parquet(events)
+    truth = pl.read_parquet(folder / "truth.parquet")
+    truth.head(len(truth) - 9).write_parquet(folder / "truth.parquet")
     longest = prompt.fixed_tokens() + 40
     plan = make.plan(settings(tmp_path / "out", config, max_tokens=longest), Progress())
     lost = {row["what"]: row["pairs"] for row in plan.facts["attrition"]}
 
+    assert lost["a record that the truth does not know"] > 0
     assert lost["a side without evidence"] > 0
     assert lost["a side with fewer than 2 pieces"] > 0
     assert lost[f"longer than {longest} tokens"] > 0
