@@ -4,7 +4,7 @@ Two groups of records, whether joined or left apart, are as likely one person as
 Inside a person the groups are the two sides of each link of its tree of strongest links: if the sides are two persons,
 all pairs across are wrong. Left apart, they are any two persons with scored pairs between them. Pairs between the same
 two groups repeat each other (one wrong birth date fits badly with every record of the other side), so n of them count
-as the square root of n. Log-odds are trusted to a factor of two in the odds; intervals span that, and chance. Pairs
+for less than n: see REPEAT. Log-odds are trusted to a factor of two in the odds; intervals span that, and chance. Pairs
 that blocking never proposed are not known of, so recall is of scored pairs. Knows nothing of truth.
 """
 
@@ -27,7 +27,9 @@ TRUST = float(np.log(2))
 SUREST = 9.0  # log-odds that one pair may say, so that no single score makes a person certain
 HOPELESS = -9.0  # two persons none of whose pairs says more are two
 UNSCORED = -1.5
-REPEAT = 0.5  # n pairs count as n to the power of 1 less this; chosen on populations that nothing is reported on
+# n pairs between two groups count as n to the power of 1 less this: between 0, each a witness of its own, and 1, all
+# the same. Chosen on label-free runs over populations that nothing is reported on.
+REPEAT = 0.6
 
 
 def estimate(con: duckdb.DuckDBPyConnection, decisions: str, cluster: Ints) -> dict[str, Any]:

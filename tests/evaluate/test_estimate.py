@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from resolver.evaluate.estimate import estimate
+from resolver.evaluate.estimate import REPEAT, estimate
 
 
 def said(pairs: list[tuple[int, int, float]], cluster: list[int]) -> dict[str, object]:
@@ -48,7 +48,7 @@ def test_two_persons_taken_for_one_are_doubted_together() -> None:
     """Where weak pairs alone hold two sure halves together, all pairs across count as what these say, thinned."""
     halves = [(one, other) for one in range(6) for other in range(one + 1, 6)]
     pairs = [(one, other, 9.0 if one // 3 == other // 3 else 0.2) for one, other in halves]
-    across = 1 / (1 + np.exp(-9 * 0.2 / 3))
+    across = 1 / (1 + np.exp(-9 * 0.2 / 9**REPEAT))
 
     assert said(pairs, [0] * 6)["precision"] == pytest.approx((6 + 9 * across) / 15, abs=1e-3)
 
