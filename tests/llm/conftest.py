@@ -171,3 +171,78 @@ def paper_model(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return made
+
+
+@pytest.fixture(scope="session")
+def toy_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set that a tiny model learns in seconds: true pairs share asthma. False ones weigh three times as much."""
+    import numpy as np
+    import polars as pl
+
+    from llm_classifier import prompt
+    from llm_classifier.dataset import SPLITS, card
+
+    rng = np.random.default_rng(0)
+    data, counts = {}, {}
+    for number, (split, pairs) in enumerate(zip(SPLITS, (48, 24, 24, 24), strict=True)):
+        rows = []
+        for place in range(pairs):
+            label = place % 2
+            told = ["asthma"] * label + ["gout"] * (1 - label)
+            sides = [
+                "conditions: "
+                + "; ".join(rng.permutation([*told, *rng.choice(["flu", "sprain", "otitis"], 2)]).tolist())
+                for _ in range(2)
+            ]
+            for swapped in (False, True):
+                left, right = sides[::-1] if swapped else sides
+                rows.append(
+                    {
+                        "pair_id": 1000 * number + place,
+                        "population": "toy",
+                        "left_id": f"l{place}",
+                        "right_id": f"r{place}",
+                        "group": 100 * number + place // 4,
+                        "swapped": swapped,
+                        "left_summary": left,
+                        "right_summary": right,
+                        "prompt": prompt.pair(left, right),
+                        "label": label,
+                        "origin": "gray",
+                        "logit": 0.0,
+                        "weight": 0.5 if label else 1.5,
+                        "tokens": 128,
+                        "sex": "F",
+                        "age_band": "40-59",
+                        "race": "white",
+                        "ethnicity": "nonhispanic",
+                    }
+                )
+        data[split] = pl.DataFrame(rows)
+        origins = {"gray": pairs, "lookalike": 0, "random": 0, "easy": 0}
+        counts[split] = {"rows": 2 * pairs, "pairs": pairs, "true": pairs // 2, "persons": pairs, "origins": origins}
+    folder = tmp_path_factory.mktemp("toy") / "dataset"
+    facts = {
+        "prompt_version": prompt.VERSION,
+        "tokens_per_side": 64,
+        "max_tokens": 512,
+        "tokenizer": "",
+        "splits": counts,
+        "gray_prior": 0.25,
+        "priors": {},
+        "populations": [{"name": "toy"}],
+        "seed": 0,
+        "attrition": [],
+    }
+    card.write(folder, data, facts)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def toy_base(tmp_path_factory: pytest.TempPathFactory, toy_pairs: Path) -> Path:
+    """A tiny text-only base whose tokens are the toy data set's words."""
+    from llm_classifier import base
+
+    folder = tmp_path_factory.mktemp("toy_base") / "base"
+    base.tiny_base(folder, toy_pairs, width=32, layers=2, vocabulary=1024, seed=0)
+    return folder
