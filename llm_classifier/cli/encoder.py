@@ -47,8 +47,11 @@ def train(config: Path, overrides: tuple[str, ...], as_json: bool) -> None:
         click.echo(json.dumps(record, indent=2))
         return
     click.echo(f"{chosen.out}: fingerprint {record['fingerprint']}, best in epoch {record['best_epoch']}")
-    named = [("persons kept out", record["held_out"]), *((one["name"], one) for one in record["folds"])]
-    _say([*named, *record["report"].items()])
+    folds = [(one["name"], one) for one in record["folds"] if "left_out" not in one]
+    _say([("persons kept out", record["held_out"]), *folds, *record["report"].items()])
+    for one in record["folds"]:
+        if "left_out" in one:
+            click.echo(f"  left out: {one['left_out']}")
 
 
 @encoder.command()

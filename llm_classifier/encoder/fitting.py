@@ -78,7 +78,7 @@ def fit(
         loss = Loss.of(corpus, rows & open_rows, steps, chosen)
         optimizer = torch.optim.AdamW(_groups(network, chosen.weight_decay), lr=chosen.learning_rate)
         history: list[dict[str, Any]] = []
-        best, best_weights = -math.inf, copy.deepcopy(network.state_dict())
+        best, best_epoch, best_weights = -math.inf, 0, network.state_dict()
         with progress.step(what, chosen.epochs * len(steps), "steps") as shown:
             for epoch in range(chosen.epochs):
                 began = time.monotonic()
@@ -108,6 +108,8 @@ def fit(
                     "validation_auprc": round(measures.auprc(score, label, validation.weight), 6),
                     "seconds": round(time.monotonic() - began, 1),
                 }
+                if not np.isfinite(score).all():
+                    raise TrainingError(f"{what}: training diverged.", do="Set encoder.learning_rate or clip lower.")
                 history.append(done)
                 progress.say(
                     f"{what}: epoch {epoch + 1}, loss {done['loss']:.4f}, AUROC {done['validation_auroc']:.4f}"

@@ -196,9 +196,12 @@ def splits(known: Corpus, chosen: EncoderSettings) -> Iterator[Fold]:
 
 
 def _fold(known: Corpus, fold: Fold, chosen: EncoderSettings, progress: Progress) -> dict[str, Any]:
-    fitted = fitting.fit(known, fold.learned, fold.validation, chosen, progress, what=fold.name)
-    # Its scores become log-odds on the pairs that stopped it, so that those of the fold are only looked at.
-    lines = Lines.of(fitted.network, known, fold.validation)
+    try:
+        fitted = fitting.fit(known, fold.learned, fold.validation, chosen, progress, what=fold.name)
+        # Its scores become log-odds on the pairs that stopped it, so that those of the fold are only looked at.
+        lines = Lines.of(fitted.network, known, fold.validation)
+    except TrainingError as error:  # one small facility is no reason to lose the others
+        return {"name": fold.name, "left_out": str(error)}
     found = measure(fitted.network, known, fold.test, lines, chosen)
     return {"name": fold.name, "best_epoch": fitted.best_epoch, "history": fitted.history, **found}
 

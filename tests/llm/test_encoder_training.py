@@ -188,6 +188,21 @@ def test_folds_keep_persons_and_facilities_apart(labelled_run: Path, tmp_path: P
         assert sorted(true) == np.flatnonzero(known.open(settings.asks) & (known.label == 1)).tolist()
 
 
+def test_each_fold_is_trained_and_measured(labelled_run: Path, tmp_path: Path) -> None:
+    """Leaving each facility out in turn, there is one more training for each; one without enough pairs says so."""
+    from llm_classifier.encoder import training
+
+    record = training.train(
+        chosen(tmp_path, labelled_run, folds="facility", held_out=0.7, epochs=1, bootstrap=0), Progress()
+    )
+    first, second, third = record["folds"]
+
+    for one in (first, second):
+        assert len(one["history"]) == 1 and one["encoder"]["pairs"] > 20
+        assert 0 < one["encoder"]["auroc"] < 1 and "auroc_interval" not in one["encoder"]
+    assert third["name"] == "facility facility_3" and "fewer than 20 true pairs" in third["left_out"]
+
+
 def test_ablation_shows_every_kind_wired(trained: tuple[Path, dict[str, Any]], labelled_run: Path) -> None:
     """Leaving a kind out, leaving it alone and exchanging it each change the figures, and gradients reach it."""
     found = json.loads(command("encoder", "ablate", trained[0], labelled_run, "--threads", 1, "--json").stdout)
