@@ -146,7 +146,7 @@ def _from_file(survey: Survey, path: Path) -> None:
             raise UsageError(f"{path}, line {one.line}: both are the same record.")
     stored, surprising = 0, []
     for one, (left, right) in zip(given, rids, strict=True):
-        asked = survey.asked(left, right)
+        asked = survey.asked(left, right, ahead=len(given))
         try:
             _store(survey, asked, one.answer)
         except UsageError as error:
@@ -155,6 +155,7 @@ def _from_file(survey: Survey, path: Path) -> None:
         stored += 1
         if one.answer != "unsure" and survey.surprises(asked, one.answer == "same"):
             surprising.append(one.line)
+    survey.hear()
     open_ = f", {left_open:,} left open" if left_open else ""
     click.echo(f"{stored:,} of {len(given):,} answers stored{open_}.")
     if surprising:
@@ -166,9 +167,7 @@ def _from_file(survey: Survey, path: Path) -> None:
 def _store(survey: Survey, asked: Asked, answer: Answer) -> int:
     from resolver.mpi import labels
 
-    event = labels.put(survey.index, labels.WHY, lambda change: labels.answer(change, survey.run_id, asked, answer))
-    survey.hear()
-    return event
+    return labels.put(survey.index, labels.WHY, lambda change: labels.answer(change, survey.run_id, asked, answer))
 
 
 def _standing(survey: Survey) -> str:
@@ -235,6 +234,7 @@ class _Session:
                 return False
         try:
             self.answered.append((asked, _store(self.survey, asked, answer)))
+            self.survey.hear()
         except UsageError as error:
             self.survey.passed.add(self._rids(asked))
             self.survey.hear()

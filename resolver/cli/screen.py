@@ -26,6 +26,8 @@ CHANGES = {
     "retired": "retired",
 }
 
+ANOMALIES = 3  # on the screen
+
 
 def gather(settings: Settings, reports: Sequence[StageReport]) -> dict[str, Any]:
     """What the screen and --json tell of a run."""
@@ -58,6 +60,7 @@ def gather(settings: Settings, reports: Sequence[StageReport]) -> dict[str, Any]
         "pairs": metrics.get("pairs"),
         "clusters": metrics.get("clusters"),
         "intervals": metrics.get("intervals"),
+        "anomalies": metrics.get("anomalies", []),
         "stages": [
             {
                 "stage": name,
@@ -105,6 +108,7 @@ def show(result: dict[str, Any]) -> None:
     rows.extend(_quality(result))
     for hub in result["hubs"][:3]:
         rows.append(("hub", _hub(hub)))
+    rows.extend(_anomalies(result))
     width = max(len(name) for name, _ in rows) + 2
     click.echo("")
     for name, text in rows:
@@ -142,6 +146,16 @@ def _quality(result: dict[str, Any]) -> list[tuple[str, str]]:
                 f"precision {_guess(guess, 'precision')}, recall {_guess(guess, 'recall')} of scored pairs",
             )
         )
+    return rows
+
+
+def _anomalies(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """The first few; the report has all, each with what to try next."""
+    found = result["anomalies"]
+    rows = [(one["kind"], one["says"]) for one in found[:ANOMALIES]]
+    if found:
+        more = f"{len(found) - ANOMALIES:,} more, and " if len(found) > ANOMALIES else ""
+        rows.append(("", f"{more}what to try next: in the report"))
     return rows
 
 

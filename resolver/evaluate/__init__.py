@@ -6,6 +6,9 @@
     figures.py    sums into figures
     fields.py     golden values, and what missed pairs differ in
     estimate.py   how right the run is, as far as that is known without truth
+    standing.py   how sure the run is of its persons, question by question
+    groups.py     that by groups of records
+    symptoms.py   what carries the evidence, and what is shared;  anomalies.py: what of all this is strange, in words
     bootstrap.py  intervals
 
 Records that the truth does not know are left out of all that needs it, and counted.
@@ -27,9 +30,6 @@ if TYPE_CHECKING:
 
     from resolver.settings import Settings
 
-FEWEST = 10  # records with one race or ethnicity for it to be named: columns mapped wrongly hold names of persons
-AGES = ((0, 18), (18, 40), (40, 65), (65, 80), (80, 200))
-
 
 def watches(settings: Settings) -> Mapping[str, Any]:
     """The files outside the run folder that the figures hang on."""
@@ -45,22 +45,25 @@ def run(context: StageContext) -> Facts:
     return {
         "with_truth": "pairs" in metrics,
         **{name: after[name] for name in ("precision", "recall", "f1") if name in after},
+        "anomalies": len(metrics["anomalies"]),
     }
 
 
 def measure(context: StageContext) -> dict[str, Any]:
     import numpy as np
 
+    from resolver import mpi
     from resolver.database import quote
-    from resolver.evaluate import bootstrap, counts, estimate, fields, figures, stream
+    from resolver.evaluate import anomalies, bootstrap, counts, estimate, fields, figures, groups, stream, symptoms
     from resolver.evaluate import truth as truths
 
     settings = context.settings.evaluate
-    records, slices, pairs, decisions, clusters, golden, golden_fields = (
+    records, slices, events, pairs, decisions, clusters, golden, golden_fields = (
         f"read_parquet({quote(context.inputs[name])})"
-        for name in ("records", "slices", "pairs", "decisions", "clusters", "golden", "golden_fields")
+        for name in ("records", "slices", "events", "pairs", "decisions", "clusters", "golden", "golden_fields")
     )
-    with context.connect() as con, context.progress.step("evaluate", 6, "steps") as step:
+    published = json.loads(context.inputs["publish.json"].read_text(encoding="utf-8"))
+    with context.connect() as con, context.progress.step("evaluate", 7, "steps") as step:
         cluster = np.asarray(
             con.execute(f"SELECT cluster FROM {clusters} ORDER BY rid").fetchnumpy()["cluster"], dtype=np.int64
         )
@@ -76,7 +79,11 @@ def measure(context: StageContext) -> dict[str, Any]:
             "persons": len(sizes),
             "sizes": {str(size): int(number) for size, number in enumerate(np.bincount(sizes)) if number},
             "estimated": estimate.estimate(con, decisions, cluster),
+            "estimated_slices": groups.estimated(con, records, slices, decisions, clusters),
+            "symptoms": symptoms.gather(con, records, events, decisions, pairs, clusters),
+            "profile": mpi.profiles(context.settings.index_path, published["run"]),
         }
+        step.advance(1)
         if truth is None or person is None:
             metrics |= {
                 "truth": None,
@@ -84,7 +91,7 @@ def measure(context: StageContext) -> dict[str, Any]:
                 "blocking": figures.blocking(walk, None, len(cluster)),
                 "tiers": figures.tiers(walk, with_truth=False),
             }
-            return metrics
+            return metrics | {"anomalies": anomalies.find(metrics)}
         laid = counts.lay(person, cluster)
         step.advance(1)
         metrics |= {
@@ -103,7 +110,7 @@ def measure(context: StageContext) -> dict[str, Any]:
             "splink_curve": figures.curve(walk, laid),
             "slices": {
                 name: counts.by_value(laid, values, names)
-                for name, (values, names) in slices_of(con, records, slices, laid, len(cluster)).items()
+                for name, (values, names) in groups.numbered(con, laid, len(cluster)).items()
             },
         }
         step.advance(1)
@@ -115,7 +122,7 @@ def measure(context: StageContext) -> dict[str, Any]:
             fields.load_persons(con, settings.persons, truth.ids)
             metrics["golden"] = fields.golden(con, records, golden, golden_fields)
         step.advance(1)
-        return metrics
+        return metrics | {"anomalies": anomalies.find(metrics)}
 
 
 def _intervals(bootstrap: Any, counts: Any, walk: Any, laid: Any, rounds: int, seed: int) -> dict[str, list[float]]:
@@ -149,38 +156,10 @@ def slices_of(
     con: duckdb.DuckDBPyConnection, records: str, slices: str, laid: Any, count: int
 ) -> dict[str, tuple[npt.NDArray[np.int64], list[str]]]:
     """What results are broken down by: per record the number of its value, and the names of the values."""
-    import numpy as np
+    from resolver.evaluate import groups
 
-    bands = " ".join(f"WHEN age < {end} THEN '{begin} to {end - 1}'" for begin, end in AGES[:-1])
-    con.execute(
-        f"""
-        CREATE OR REPLACE TEMP TABLE sliced AS
-        WITH today AS (SELECT max(coalesce(updated_at, birth_date)) AS day FROM {records}),
-        aged AS (SELECT r.*, date_diff('year', birth_date, CAST(day AS DATE)) AS age FROM {records} r, today)
-        SELECT a.rid, coalesce(a.sex, 'unknown') AS sex, {_named("s.race")} AS race,
-            {_named("s.ethnicity")} AS ethnicity, a.source AS source,
-            CASE WHEN age IS NULL THEN 'unknown' {bands} ELSE '{AGES[-1][0]} and over' END AS age_band
-        FROM aged a LEFT JOIN {slices} s USING (rid)"""
-    )
-    result = {}
-    for name in ("sex", "race", "ethnicity", "age_band", "source"):
-        names = [str(row[0]) for row in con.execute(f"SELECT DISTINCT {name} FROM sliced ORDER BY 1").fetchall()]
-        codes = con.execute(
-            f"SELECT dense_rank() OVER (ORDER BY {name}) - 1 AS code FROM sliced ORDER BY rid"
-        ).fetchnumpy()["code"]
-        result[name] = (np.asarray(codes, dtype=np.int64), names)
-    many = np.zeros(count, dtype=np.int64)
-    many[laid.rid] = np.minimum(laid.in_person, 10)
-    result["records_per_person"] = (many, ["0", *map(str, range(1, 10)), "10 and more"])
-    return result
-
-
-def _named(column: str) -> str:
-    """SQL: the value, or `other` where hardly any record shares it."""
-    return (
-        f"CASE WHEN {column} IS NULL THEN 'unknown'"
-        f" WHEN count(*) OVER (PARTITION BY {column}) < {FEWEST} THEN 'other' ELSE {column} END"
-    )
+    groups.lay(con, records, slices)
+    return groups.numbered(con, laid, count)
 
 
 def check_gates(settings: Settings, metrics: Mapping[str, Any]) -> None:

@@ -3,8 +3,8 @@
 A record inside a person: what all the person's other records say of it, added up. It stands for its pairs with the
 records that are surer than it, and one of these, drawn at random, is its pair. Two persons that were left apart: what
 all pairs between them say; n such pairs count as the square root of n, since they mostly tell the same thing again. The
-strongest is their pair. So the weights of a person's records add up to its pairs, and every wrong link is in reach of a
-question. Knows nothing of truth or answers.
+strongest is their pair, and stands for all that were scored. So the weights of a person's records add up to its pairs,
+and every wrong link is in reach of a question. Knows nothing of truth or answers.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def lay(con: duckdb.DuckDBPyConnection, decisions: str, clusters: str) -> None:
         WHERE a.place > 0
         UNION ALL
         SELECT arg_max(left_rid, (logit, -left_rid, -right_rid)), arg_max(right_rid, (logit, -left_rid, -right_rid)),
-            false, (sum(logit) + {UNSCORED} * (pairs - count(*))) / sqrt(pairs) AS sum, pairs
+            false, (sum(logit) + {UNSCORED} * (pairs - count(*))) / sqrt(pairs) AS sum, count(*)
         FROM scored WHERE one <> other
         GROUP BY least(one, other), greatest(one, other), pairs HAVING sum > {RULED_OUT}"""
     )

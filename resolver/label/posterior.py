@@ -20,17 +20,17 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-# Beforehand: errors in the odds, common and per stratum (a factor of 2.7 and of 2 is one standard deviation), a slope
-# of the log-odds between half and twice what it should be, and some two wrong answers in a hundred.
-SHIFTS = np.linspace(-2.1, 2.1, 13)
+# Beforehand: errors in the odds that are common (a factor of two is one standard deviation), of the slope, and of each
+# stratum. The last have long tails, so that a stratum whose scores mean nothing is believed to do so once it shows.
+SHIFTS = np.linspace(-2, 2, 9)
 SHIFT_SPREAD = 0.7
-SLOPES = np.array([0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5])
+SLOPES = np.array([0.65, 0.8, 0.9, 1.0, 1.2, 1.45])
 SLOPE_SPREAD = 0.25
-LOCALS = np.linspace(-1.8, 1.8, 13)
-LOCAL_SPREAD = 0.6
-SLIPS = np.array([0.002, 0.005, 0.01, 0.02, 0.03, 0.045, 0.06, 0.08, 0.1, 0.15])
+LOCALS = np.linspace(-6, 6, 25)
+LOCAL_SPREAD = 0.6  # of Student's t with three degrees of freedom
+SLIPS = np.array([0.002, 0.006, 0.012, 0.025, 0.04, 0.06, 0.09, 0.14])
 SLIP_RATE = 45.0  # of the exponential that wrong answers follow beforehand: 1 in 45
-SUREST = 8.0  # no promise counts for more than 3,000 to one: only answers can say more
+SUREST = 7.0  # no promise counts for more than a thousand to one: only answers can say more
 DRAWS = 1000
 SURE = (0.025, 0.975)
 
@@ -78,7 +78,7 @@ class Posterior:
 def weigh(strata: Strata, seed: int) -> Posterior:
     promise = strata.promised[:, None, None, None]
     share = _chance(SLOPES[None, None, :, None] * promise + SHIFTS[None, :, None, None] + LOCALS[None, None, None, :])
-    local = _bell(LOCALS, LOCAL_SPREAD)
+    local = (1 + (LOCALS / LOCAL_SPREAD) ** 2 / 3) ** -2
     before = (
         np.log(_bell(SHIFTS, SHIFT_SPREAD))[:, None, None]
         + np.log(_bell(np.log(SLOPES), SLOPE_SPREAD))[None, :, None]

@@ -22,7 +22,7 @@ from resolver.explain.opened import Opened
 from resolver.label import posterior
 from resolver.label.posterior import Floats, Ints, Posterior, Strata
 from resolver.mpi import labels
-from resolver.mpi.labels import Asked
+from resolver.mpi.labels import Asked, Heard
 
 Pair = tuple[int, int]
 # Edges of the strata. Links surer than the last are alike, whatever more they promise.
@@ -35,10 +35,11 @@ LEAST = 20  # answers before a tight interval is believed: until then it is most
 
 
 class Survey:
-    def __init__(self, run: Opened) -> None:
+    def __init__(self, run: Opened, seed: int | None = None) -> None:
+        """`seed` of what is drawn. Default: the run's."""
         self.run = run
         self.index = run.settings.index_path
-        self.seed = run.settings.run.seed
+        self.seed = run.settings.run.seed if seed is None else seed
         self.run_id = _published(run)
         standing.lay(run.con, "decisions", "clusters")
         found = run.con.execute(
@@ -60,7 +61,9 @@ class Survey:
 
     def hear(self) -> None:
         """Take in what people have said by now, in this session or elsewhere."""
-        heard = labels.hear(self.index, self.run_id)
+        self.take(labels.hear(self.index, self.run_id))
+
+    def take(self, heard: Heard) -> None:
         names = {record for left, right, *_ in (*heard.verdicts, *heard.unsure) for record in (left, right)}
         rid = {
             str(record): int(number)
@@ -145,14 +148,14 @@ class Survey:
             now = replace(now, doubt=doubt)
         return self._asked(chosen)
 
-    def asked(self, left: int, right: int) -> Asked:
-        """A pair that a person chose: a question with its place in the order, or one that was not drawn."""
+    def asked(self, left: int, right: int, ahead: int = 0) -> Asked:
+        """A pair that a person names: a question that comes up among the next `ahead`, or one that was not drawn."""
         low, high = _pair(left, right)
         found = np.flatnonzero((self.left == low) & (self.right == high))
         if len(found):
             place = int(found[0])
             position = place - int(self.first[self.stratum[place]])
-            drawn = position <= self._turn[self.stratum[place]]
+            drawn = position <= self._turn[self.stratum[place]] + ahead
             count = float(self.strata.count[self.stratum[place]])
             asked = self._asked([(place, count / (position + 1))])[0]
             return asked if drawn else replace(asked, stands_for=None)

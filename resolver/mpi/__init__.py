@@ -5,6 +5,7 @@
     store.py        opening, locking, transactions
     identities.py   clusters of a run -> persons with lasting ids, and events
     runs.py         a run comes in: records, persons, crosswalk, links
+    profile.py      what a run was like, to hold the next one against
     verdicts.py     what people said of pairs, and how it binds
     corrections.py  link, unlink, merge, split
     labels.py       answers to questions about pairs
@@ -18,10 +19,11 @@ What other stages may use is here: the verdicts of people, and the base of an in
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import polars as pl
@@ -84,3 +86,28 @@ def base(path: Path, say: Callable[[str], None] = lambda reason: None) -> dict[s
     if kept is None:
         say(f"The last run can't be added to: {reason}.")
     return kept
+
+
+def profiles(path: Path, run_id: str) -> dict[str, Any]:
+    """What a run was like (now) and the last one before it that stands (before, run_before); None where unknown.
+
+    Runs over all records and runs over changes only are not held against each other.
+    """
+    from resolver.mpi import store
+
+    found: dict[str, Any] = {"now": None, "before": None, "run_before": None}
+    with store.read_if_any(path) as con:
+        rows = (
+            []
+            if con is None
+            else con.execute(
+                """SELECT o.run_id, o.counts FROM runs r JOIN runs o ON o.number <= r.number AND o.input = r.input
+                    AND (o.undone IS NULL OR o.run_id = r.run_id) WHERE r.run_id = ? ORDER BY o.number DESC LIMIT 2""",
+                [run_id],
+            ).fetchall()
+        )
+    if rows:
+        found["now"] = json.loads(rows[0][1]).get("profile")
+    if len(rows) > 1:
+        found |= {"run_before": str(rows[1][0]), "before": json.loads(rows[1][1]).get("profile")}
+    return found

@@ -15,7 +15,7 @@ import duckdb
 
 import resolver
 from resolver.errors import RunError
-from resolver.mpi import golden, identities, verdicts
+from resolver.mpi import golden, identities, profile, verdicts
 from resolver.mpi.schema import FIELDS, LINK_COLUMNS
 from resolver.mpi.store import Change
 
@@ -69,6 +69,7 @@ def bring_in(change: Change, *, complete: bool, config: str, content: str) -> Ru
     row = con.execute("SELECT count(*), count(DISTINCT person_id) FROM crosswalk").fetchone()
     assert row is not None
     counts |= {"records": int(row[0]), "persons": int(row[1]), "verdicts_enforced": against}
+    counts["profile"] = profile.of(con)
     number = int(run_id[1:])
     last_event = change.next_event - 1
     con.execute(

@@ -42,10 +42,12 @@ def gather(context: StageContext) -> dict[str, Any]:
         }
         step.advance(1)
         pairs = {name: _side_by_side(con, chosen) for name, chosen in shown.items()}
+        anomalies = [{**one, "value": _shared(con, one)} for one in metrics["anomalies"]]
         step.advance(1)
         content = {
             "title": context.settings.report.title,
             "metrics": metrics,
+            "anomalies": anomalies,
             "scores": scores,
             "thresholds": _thresholds(con),
             "attrition": attrition,
@@ -113,6 +115,19 @@ def _attrition(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
             (name, found / count) for (name, _, _), found in zip(PERSON_FIELDS, counts, strict=True) if count and found
         ],
     }
+
+
+def _shared(con: duckdb.DuckDBPyConnection, anomaly: dict[str, Any]) -> str | None:
+    """The value that too many people of a source have; metrics.json does not name it."""
+    if anomaly["kind"] != "shared value" or anomaly["field"] not in {name for name, _, _ in PERSON_FIELDS}:
+        return None
+    rows = con.execute(
+        f"""
+        SELECT CAST({anomaly["field"]} AS VARCHAR) FROM records
+        WHERE source = ? AND {anomaly["field"]} IS NOT NULL GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1""",
+        [anomaly["source"]],
+    ).fetchall()
+    return str(rows[0][0]) if rows else None
 
 
 def _doubtful(con: duckdb.DuckDBPyConnection) -> list[list[int]]:

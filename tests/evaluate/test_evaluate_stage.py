@@ -15,7 +15,7 @@ from resolver.progress import Progress
 from resolver.settings import Settings, parse
 from resolver.stage import StageContext
 
-INPUTS = ("records", "slices", "pairs", "decisions", "clusters", "golden", "golden_fields")
+INPUTS = ("records", "slices", "events", "pairs", "decisions", "clusters", "golden", "golden_fields")
 # Records 0, 1 and 2 are one person, 3 and 4 another, 5 a third. Two records of the first carry the right name.
 RECORDS = [
     (0, "a:1", "a", "1", "ANNA", "F"),
@@ -63,6 +63,7 @@ def folder(tmp_path: Path) -> Path:
         )
         for name in INPUTS:
             con.execute(f"COPY {name} TO '{tmp_path / name}.parquet'")
+    (tmp_path / "publish.json").write_text('{"run": "R1"}')
     (tmp_path / "truth.csv").write_text(TRUTH)
     (tmp_path / "persons.csv").write_text(PERSONS)
     return tmp_path
@@ -82,7 +83,7 @@ def settings(folder: Path, **section: Any) -> Settings:
 
 def measure(folder: Path, **section: Any) -> dict[str, Any]:
     chosen = settings(folder, **section)
-    inputs = {name: folder / f"{name}.parquet" for name in INPUTS}
+    inputs = {name: folder / f"{name}.parquet" for name in INPUTS} | {"publish.json": folder / "publish.json"}
     context = StageContext(chosen, inputs, {"metrics.json": folder / "metrics.json"}, folder, Progress())
     evaluate.run(context)
     found: dict[str, Any] = json.loads((folder / "metrics.json").read_text())

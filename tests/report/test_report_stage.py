@@ -19,7 +19,18 @@ from resolver.report import charts
 from resolver.settings import parse
 from resolver.stage import StageContext
 
-INPUTS = ("records", "slices", "rejected", "pairs", "decisions", "clusters", "cuts", "golden", "golden_fields")
+INPUTS = (
+    "records",
+    "slices",
+    "events",
+    "rejected",
+    "pairs",
+    "decisions",
+    "clusters",
+    "cuts",
+    "golden",
+    "golden_fields",
+)
 EVIL = "<script>alert('x')</script>"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -88,7 +99,9 @@ def write(folder: Path, *, records: int = 4, truth: bool = True, title: str = "A
     )
     stage = {"seconds": 1.5, "peak_mib": 300.0, "finished": "2026-01-01", "outputs": {"records": {"rows": records}}}
     (folder / "manifest.json").write_text(json.dumps({"stages": {"ingest": stage}}))
-    inputs = {name: folder / f"{name}.parquet" for name in INPUTS} | {"metrics.json": folder / "metrics.json"}
+    (folder / "publish.json").write_text('{"run": "R1"}')
+    inputs = {name: folder / f"{name}.parquet" for name in INPUTS}
+    inputs |= {name: folder / name for name in ("metrics.json", "publish.json")}
     outputs = {name: folder / name for name in ("metrics.json", "report.html")}
     context = StageContext(settings, inputs, outputs, folder, Progress())
     evaluate.run(context)
