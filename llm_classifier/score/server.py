@@ -209,10 +209,13 @@ class ServerBackend:
 
 def tokenizer(folder: Path) -> Any:
     """The model's tokenizer alone, without transformers."""
+    library = need("tokenizers")
     try:
-        return need("tokenizers").Tokenizer.from_file(str(folder / "tokenizer.json"))
-    except UsageError:
-        raise
+        found = library.Tokenizer.from_file(str(folder / "tokenizer.json"))
+        # What whoever saved it last had set for a batch is no part of the model.
+        found.no_padding()
+        found.no_truncation()
+        return found
     except Exception:  # noqa: BLE001 (the library raises nothing narrower)
         raise DamagedError(
             f"{folder / 'tokenizer.json'} can't be read.", do="Copy the whole folder again from where it was made."

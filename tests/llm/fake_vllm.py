@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +20,7 @@ class FakeVllm:
     def __init__(self, logit: Callable[[Tokens], float], trouble: Callable[[int, list[Tokens]], str | None]) -> None:
         self.logit, self.trouble = logit, trouble
         self.longest, self.hang = 4096, 5.0
+        self.over = threading.Event()
         self.asked: list[list[Tokens]] = []
         self.answered: Counter[Tokens] = Counter()
         self.bodies: list[dict[str, Any]] = []
@@ -43,7 +43,7 @@ class FakeVllm:
         if wrong == "refuse":
             return 400, json.dumps({"error": {"message": f"no: {prompts}"}}).encode(), {}
         if wrong == "hang":
-            time.sleep(self.hang)
+            self.over.wait(self.hang)
         logits = [self.logit(one) for one in prompts]
         if wrong == "nan":
             logits[0] = float("nan")
@@ -120,6 +120,7 @@ def serve(
     try:
         yield fake
     finally:
+        fake.over.set()
         server.shutdown()
         server.server_close()
         thread.join()
