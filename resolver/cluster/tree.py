@@ -29,6 +29,7 @@ class Bridges:
     """What lies across each link of the clusters' trees."""
 
     cluster: Ints
+    ends: tuple[Ints, Ints]  # the units that the link ties
     pairs: Ints  # of records, one from each side
     scored: Ints  # of them
     logit: Floats  # of those that are scored, together
@@ -41,7 +42,8 @@ def bridges(graph: Graph, labels: Ints) -> Bridges:
     lower = np.ones(graph.units, dtype=bool)
     lower[forest.levels[0]] = False  # above a root there is none
     pairs = below * (graph.sizes(labels)[labels] - below)
-    return Bridges(labels[lower], pairs[lower], scored[lower], logit[lower])
+    ends = np.flatnonzero(lower), forest.above[:-1][lower]
+    return Bridges(labels[lower], ends, pairs[lower], scored[lower], logit[lower])
 
 
 def cheapest_cuts(graph: Graph, labels: Ints) -> Ints:

@@ -1,11 +1,12 @@
 """Says how right a run is without any truth, from the log-odds of its decisions and the persons that came of them.
 
 Two groups of records, whether joined or left apart, are as likely one person as all pairs between them together say.
-Inside a person the groups are the two sides of each link of its tree of strongest links: if the sides are two persons,
-all pairs across are wrong. Left apart, they are any two persons with scored pairs between them. Pairs between the same
-two groups repeat each other (one wrong birth date fits badly with every record of the other side), so n of them count
-for less than n: see REPEAT. Log-odds are trusted to a factor of two in the odds; intervals span that, and chance. Pairs
-that blocking never proposed are not known of, so recall is of scored pairs. Knows nothing of truth.
+Inside a person the groups are the two sides of each link of its tree of strongest links, and a pair of records is as
+sure as the least sure link on the way between them. Left apart, they are any two persons with scored pairs between
+them. Pairs between the same two groups repeat each other (one wrong birth date fits badly with every record of the
+other side), so n of them count for less than n: see REPEAT. Log-odds are trusted to a factor of two in the odds;
+intervals span that, and chance. Pairs that blocking never proposed are not known of, so recall is of scored pairs.
+Knows nothing of truth.
 """
 
 from __future__ import annotations
@@ -60,16 +61,15 @@ def estimate(con: duckdb.DuckDBPyConnection, decisions: str, cluster: Ints) -> d
     inner = _bridges(inside, cluster)
     # That many copies of one registration are not paired with each other speaks neither for nor against.
     unscored = np.minimum(inner.pairs - inner.scored, inner.scored)
-    held = (inner.logit + UNSCORED * unscored) / inner.pairs**REPEAT
+    held = (inner.logit + UNSCORED * unscored) / (inner.scored + unscored) ** REPEAT
+    weight = _decided(inner, held, len(cluster))
 
     def figures(shift: float) -> tuple[float | None, float | None, float, float, float]:
         wrong, lost = _probability(-held - shift), _probability(between + shift)
-        # Several bridges of one person may be wrong at once, but not more pairs than it has.
-        per_person = np.bincount(inner.cluster, wrong * inner.pairs, minlength=len(cluster))
-        right = found - float(np.minimum(per_person, sizes * (sizes - 1) / 2).sum())
+        right = found - float((wrong * weight).sum())
         outer = float((lost * every).sum())
         # What does not belong takes all its pairs along, so they vary together.
-        spread = float((inner.pairs.astype(float) ** 2 * wrong * (1 - wrong)).sum())
+        spread = float((weight**2 * wrong * (1 - wrong)).sum())
         missing = float((every.astype(float) ** 2 * lost * (1 - lost)).sum())
         precision = right / found if found else None
         recall = right / (right + outer) if right + outer else None
@@ -106,6 +106,34 @@ def _bridges(inside: dict[str, Any], cluster: Ints) -> Bridges:
     links = Links(left, right, inside["said"], one, np.zeros(len(left), dtype=bool), rank)
     people = Graph(np.ones(len(cluster), dtype=np.int64), cluster, links, None, UNSCORED, 0.0)
     return bridges(people, cluster)
+
+
+def _decided(found: Bridges, held: Floats, units: int) -> Floats:
+    """How many pairs of records have each bridge as the least sure on their way.
+
+    These are the pairs between the groups that it joins, if the surest are joined first. Persons don't disturb each
+    other, so all of them take a step at once.
+    """
+    result = np.zeros(len(held))
+    order = np.lexsort((-held, found.cluster))
+    first = np.concatenate([[True], np.diff(found.cluster[order]) != 0]) if len(order) else np.zeros(0, dtype=bool)
+    step = np.arange(len(order)) - np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))
+    size, into = np.ones(units), np.arange(units)
+    by_step = order[np.argsort(step, kind="stable")]
+    for rows in np.split(by_step, np.cumsum(np.bincount(step))[:-1]) if len(order) else []:
+        one, other = (_top(into, ends[rows].astype(np.int64)) for ends in found.ends)
+        result[rows] = size[one] * size[other]
+        large, small = np.where(size[one] >= size[other], (one, other), (other, one))
+        into[small] = large
+        size[large] += size[small]
+    return result
+
+
+def _top(into: Ints, units: Ints) -> Ints:
+    """The group that each unit has come to be in."""
+    while (into[units] != units).any():
+        units = into[units]
+    return units
 
 
 def _probability(logit: Floats) -> Floats:
