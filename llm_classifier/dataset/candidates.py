@@ -17,7 +17,7 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from resolver import database, runs, settings
+from resolver import database, files, runs, settings
 from resolver.database import quote
 from resolver.errors import RunError, UsageError
 from resolver.evaluate import counts, slices_of
@@ -35,6 +35,7 @@ class Run:
     """A finished run with a truth, named by its config's file name."""
 
     name: str
+    digest: str  # of all that its pairs and summaries hang on
     records: Path
     events: Path
     people: pl.DataFrame  # rid, person (the truth's own id; null where it does not know the record), and the slices
@@ -49,8 +50,8 @@ def load(config: Path) -> Run:
             do="Set evaluate.truth to a file with record_id and person_id.",
         )
     folder = runs.RunFolder(loaded.run.dir)
-    files = {name: folder.file(name) for name in NEEDED}
-    missing = [path.name for path in files.values() if not path.exists()]
+    tables = {name: folder.file(name) for name in NEEDED}
+    missing = [path.name for path in tables.values() if not path.exists()]
     if missing:
         raise RunError(
             f"The run of {config} is not finished: {', '.join(missing)} not there.", do=f"resolver run {config}"
@@ -58,18 +59,19 @@ def load(config: Path) -> Run:
     run = loaded.run
     with database.connect(memory_gib=run.memory_gib, threads=run.threads) as con:
         try:
-            people = _people(con, loaded, files)
+            people = _people(con, loaded, tables)
             con.register("people", people)
-            pairs = _pairs(con, loaded, files)
+            pairs = _pairs(con, loaded, tables)
         except duckdb.Error as error:
             raise RunError(
                 f"The run of {config} can't be read ({type(error).__name__}).", do=f"resolver run {config}"
             ) from None
-    return Run(config.stem, files["records"], files["events"], people, pairs)
+    digest = files.digest_of([files.digest(path) for path in (*tables.values(), loaded.evaluate.truth)])[:16]
+    return Run(config.stem, digest, tables["records"], tables["events"], people, pairs)
 
 
-def _people(con: duckdb.DuckDBPyConnection, loaded: Settings, files: dict[str, Path]) -> pl.DataFrame:
-    records, slices = (f"read_parquet({quote(files[name])})" for name in ("records", "slices"))
+def _people(con: duckdb.DuckDBPyConnection, loaded: Settings, tables: dict[str, Path]) -> pl.DataFrame:
+    records, slices = (f"read_parquet({quote(tables[name])})" for name in ("records", "slices"))
     assert loaded.evaluate.truth is not None
     truth = truths.read(con, loaded.evaluate.truth, records)
     laid = counts.lay(truth.person, np.arange(len(truth.person)))
@@ -84,8 +86,8 @@ def _people(con: duckdb.DuckDBPyConnection, loaded: Settings, files: dict[str, P
     )
 
 
-def _pairs(con: duckdb.DuckDBPyConnection, loaded: Settings, files: dict[str, Path]) -> pl.DataFrame:
-    pairs, decisions, records = (f"read_parquet({quote(files[name])})" for name in ("pairs", "decisions", "records"))
+def _pairs(con: duckdb.DuckDBPyConnection, loaded: Settings, tables: dict[str, Path]) -> pl.DataFrame:
+    pairs, decisions, records = (f"read_parquet({quote(tables[name])})" for name in ("pairs", "decisions", "records"))
     link, decide = loaded.link, loaded.decide
     return con.sql(
         f"""

@@ -111,6 +111,7 @@ def plan(settings: DatasetSettings, progress: Progress) -> Plan:
         "populations": [
             {
                 "name": run.name,
+                "digest": run.digest,
                 "records": len(run.people),
                 "persons": run.people["person"].drop_nulls().n_unique(),
                 "pairs": len(run.pairs),
