@@ -42,7 +42,7 @@ class State:
     stages: dict[int, Stage] = field(default_factory=dict)
     line: tuple[int, ...] = ()  # of succession: the last is in production, before it what it replaced
     rolled_back: dict[int, str] = field(default_factory=dict)  # version -> reason, until it is promoted again
-    test_set: str = ""  # pin of the test set that the last promotion was decided on
+    test_set: str = ""  # pin of the test set that what is in production was promoted on
 
     @property
     def production(self) -> int | None:
@@ -93,7 +93,7 @@ def state(entries: list[Entry]) -> State:
     stages: dict[int, Stage] = {}
     line: list[int] = []
     rolled_back: dict[int, str] = {}
-    test_set = ""
+    pins: list[str] = []
     for entry in entries:
         if entry.what == "registered":
             stages[entry.version] = "candidate"
@@ -103,13 +103,14 @@ def state(entries: list[Entry]) -> State:
             line.append(entry.version)
             stages[entry.version] = "production"
             rolled_back.pop(entry.version, None)
-            test_set = cast(str, entry.facts["test_set"])
+            pins.append(cast(str, entry.facts["test_set"]))
         elif entry.what == "rolled back":
             stages[line.pop()] = "archived"
+            pins.pop()
             rolled_back[entry.version] = entry.reason
             if line:
                 stages[line[-1]] = "production"
-    return State(stages, tuple(line), rolled_back, test_set)
+    return State(stages, tuple(line), rolled_back, pins[-1] if pins else "")
 
 
 def _account() -> str:

@@ -15,12 +15,14 @@ promote nothing that serves is touched.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from llm_classifier import artifact, prompt
+from llm_classifier.artifact import Artifact
 from llm_classifier.registry import bias as biases
 from llm_classifier.registry import metrics
 from llm_classifier.registry.metrics import Metrics
@@ -121,7 +123,7 @@ def _export(settings: WorkflowSettings, progress: Progress) -> Step:
         told = artifact.check(model)
         if (model / artifact.SERVING).exists():
             return {"model": str(model), "fingerprint": told.fingerprint}
-        out = settings.dir / "exported" / told.fingerprint
+        out = settings.dir / "exported" / _identity(told)[:16]
         # Left by a kill between this step and its record.
         made = artifact.check(out) if out.exists() else export(model, out, progress=progress).artifact
         return {"model": str(out), "fingerprint": made.fingerprint}
@@ -129,7 +131,7 @@ def _export(settings: WorkflowSettings, progress: Progress) -> Step:
     return Step(
         "export",
         "make it servable",
-        hangs_on=lambda done: artifact.read(source(done)).fingerprint,
+        hangs_on=lambda done: _identity(artifact.read(source(done))),
         run=run,
         stands=_model_stands,
     )
@@ -262,6 +264,11 @@ def _measured(model: Path, dataset: Path, progress: Progress) -> Metrics:
     from llm_classifier.validate import measure
 
     return measure(model, dataset, progress)
+
+
+def _identity(told: Artifact) -> str:
+    """Of a model with all that is said about it: its calibration too, which is no part of the fingerprint."""
+    return files.digest_of(dataclasses.asdict(told))
 
 
 def _runs(settings: DatasetSettings) -> list[Any]:

@@ -171,6 +171,8 @@ def test_a_test_set_whose_pin_changed_is_refused(registry: Registry, paper_model
     registry.measure(registry.version(1), scored(paper_model("one"), pin=OTHER))
     assert put(registry, paper_model("two"), bounds, pin=OTHER).passed
     assert "the test set changed" in put(registry, paper_model("three")).reason
+    registry.roll_back("wrong")
+    assert put(registry, paper_model("three")).passed
 
 
 def test_part_of_a_test_set_is_not_the_test_set(registry: Registry, paper_model: Make) -> None:
