@@ -53,7 +53,7 @@ class LearnSettings(Section):
     """A model made by `resolver train`. Default: the one that comes with the package."""
 
     max_pairs: int = Field(default=300_000, ge=1_000)
-    """About how many pairs to learn from; with more, a sample that keeps persons whole."""
+    """At most so many pairs are learned from; of more, a sample that keeps likely persons whole."""
 
 
 class AdjudicateSettings(Section):
@@ -65,8 +65,9 @@ class LlmJudgeSettings(Section):
     model: Path | None = None
     """The judge llm: a folder that `resolver llm export` made, or a trained one (transformers only)."""
 
-    backend: Literal["transformers", "vllm", "vllm-server"] = "transformers"
-    """transformers: in this process. vllm: an offline engine, in an environment of its own. vllm-server: over HTTP."""
+    backend: Literal["transformers", "vllm", "vllm-server", "pods"] = "transformers"
+    """transformers: in this process. vllm: an offline engine, in an environment of its own. vllm-server: over HTTP.
+    pods: on a rented machine (section pods), which `resolver infer` launches."""
 
     endpoint: str | None = None
     """vllm-server: its address, http://HOST:PORT. Its key, if it wants one, is in the environment: RESOLVER_LLM_KEY."""
