@@ -45,6 +45,7 @@ class Card:
 def save(folder: Path, network: Encoder, card: Card) -> Card:
     safetensors = need("safetensors.torch")
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / TRAINING).unlink(missing_ok=True)  # that of another one
     with files.whole(folder / WEIGHTS) as scratch:
         safetensors.save_file({name: one.contiguous() for name, one in network.state_dict().items()}, scratch)
     card = dataclasses.replace(card, weights_digest=files.digest(folder / WEIGHTS))

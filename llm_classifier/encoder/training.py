@@ -37,7 +37,8 @@ class Fold:
 
 def train(chosen: EncoderSettings, progress: Progress) -> dict[str, Any]:
     """Train, measure and save; the record of it, which is training.json."""
-    _apart((*chosen.runs, *chosen.calibrate), chosen.report)
+    _apart([one.stem for one in chosen.runs], chosen.calibrate)
+    _apart([one.stem for one in (*chosen.runs, *chosen.calibrate)], chosen.report)
     # Where the line is fitted elsewhere, the runs to learn from need no other judge's verdicts.
     known = corpus.load(chosen.runs, chosen, () if chosen.calibrate else chosen.after, progress)
     main = _split(known, chosen)
@@ -47,7 +48,11 @@ def train(chosen: EncoderSettings, progress: Progress) -> dict[str, Any]:
     if chosen.calibrate:
         where = corpus.load(chosen.calibrate, chosen, chosen.after, progress)
         lines = Lines.of(fitted.network, where, _pairs(where.labelled() & where.open(chosen.asks)))
+    # Saved before it is measured any further: a kill then loses figures, not the training.
+    card = model.Card(asdict(fitted.network.shape), lines.both, chosen.after, chosen.asks, known.names)
+    card = model.save(chosen.out, fitted.network, card)
     record: dict[str, Any] = {
+        "fingerprint": card.fingerprint,
         "settings": chosen.model_dump(mode="json"),
         "versions": {name: need(name).__version__ for name in ("torch", "numpy", "safetensors")},
         "runs": _told(known, chosen),
@@ -63,8 +68,6 @@ def train(chosen: EncoderSettings, progress: Progress) -> dict[str, Any]:
     if chosen.calibrate:
         record["calibrated_on"] = _told(where, chosen)
     record["report"] = _report(fitted.network, lines, chosen, progress)
-    card = model.Card(asdict(fitted.network.shape), lines.both, chosen.after, chosen.asks, known.names)
-    record["fingerprint"] = model.save(chosen.out, fitted.network, card).fingerprint
     files.write_json(chosen.out / model.TRAINING, record)
     return record
 
@@ -78,8 +81,11 @@ def calibrate(
     progress: Progress,
 ) -> dict[str, Any]:
     """The same weights, asked after other judges: fit the line anew on labelled runs, save it with them in `out`."""
-    _apart(configs, reported)
     card, network = model.load(folder)
+    _apart(card.trained_on, configs)
+    _apart([*card.trained_on, *(one.stem for one in configs)], reported)
+    if out.resolve() == folder.resolve():
+        raise UsageError(f"{out} is the encoder itself.", do="Give another folder with --out.")
     shape = ShapeSettings(**card.shape)
     chosen = EncoderSettings(
         out=out, runs=tuple(configs), report=tuple(reported), after=after, shape=shape, asks=card.asks
@@ -149,10 +155,13 @@ def measure(network: Encoder, known: Corpus, pairs: Pairs, lines: Lines, chosen:
     }
 
 
-def _apart(used: Sequence[Path], reported: Sequence[Path]) -> None:
-    twice = sorted({one.stem for one in used} & {one.stem for one in reported})
+def _apart(used: Sequence[str], configs: Sequence[Path]) -> None:
+    """What was learned from, or fitted to, is no place to fit or measure further; runs go by their config's name."""
+    twice = sorted({one.stem for one in configs} & set(used))
     if twice:
-        raise UsageError(f"{twice[0]} is to be measured and used before.", do="Measure on other populations.")
+        raise UsageError(
+            f"{twice[0]} was used before.", do="Calibrate and measure on populations that nothing was learned from."
+        )
 
 
 def _split(known: Corpus, chosen: EncoderSettings) -> Fold:

@@ -218,18 +218,22 @@ def test_ablation_shows_every_kind_wired(trained: tuple[Path, dict[str, Any]], l
 def test_it_is_fitted_to_other_judges_without_training(
     trained: tuple[Path, dict[str, Any]], labelled_run: Path, tmp_path: Path
 ) -> None:
-    """Calibrated anew on the same runs it has the same weights and another line; what it is measured on is apart."""
-    other = labelled_run.with_name("other.yaml")
-    shutil.copy(labelled_run, other)
+    """Calibrated anew it has the same weights and another line; what it has learned from is refused."""
+    other, third = (shutil.copy(labelled_run, labelled_run.with_name(f"{name}.yaml")) for name in ("other", "third"))
 
-    told = command("encoder", "calibrate", trained[0], labelled_run, "--out", tmp_path / "new", "--report", other)
+    told = command("encoder", "calibrate", trained[0], other, "--out", tmp_path / "new", "--report", third)
     made = model.read(tmp_path / "new")
 
-    assert "after none" in told.stdout and "  other: AUROC 0." in told.stdout
+    assert "after none" in told.stdout and "  third: AUROC 0." in told.stdout
     assert made.weights_digest == model.read(trained[0]).weights_digest
     assert made.line != model.read(trained[0]).line
-    with pytest.raises(UsageError, match="Measure on other populations"):
-        command("encoder", "calibrate", trained[0], other, "--out", tmp_path / "new", "--report", other)
+    for configs, out, match in (
+        ([labelled_run], tmp_path / "more", "sample was used before"),
+        ([other, "--report", other], tmp_path / "more", "other was used before"),
+        ([other], trained[0], "is the encoder itself"),
+    ):
+        with pytest.raises(UsageError, match=match):
+            command("encoder", "calibrate", trained[0], *configs, "--out", out)
 
 
 def test_what_was_changed_on_disk_is_not_used(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
@@ -269,7 +273,7 @@ def test_too_little_to_learn_from(labelled_run: Path, tmp_path: Path) -> None:
 
     with pytest.raises(ResolverError, match="fewer than 20 true pairs"):
         training.train(chosen(tmp_path, labelled_run, held_out=0.01), Progress())
-    with pytest.raises(UsageError, match="Measure on other populations"):
+    with pytest.raises(UsageError, match="sample was used before"):
         training.train(chosen(tmp_path, labelled_run, report=(labelled_run,)), Progress())
     assert ShapeSettings(width=32, heads=4).width == 32
     with pytest.raises(ValueError, match="multiple of heads"):
