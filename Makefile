@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 TORCH  ?= torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help llm demo test lint types check clean
+.PHONY: help llm vllm demo test lint types check clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -22,6 +22,9 @@ $(STAMP): pyproject.toml
 llm: $(STAMP) ## install what the language-model judge needs as well
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,llm]'
+
+vllm: ## make the environment that vLLM runs in, on a CPU (.venv-vllm; Python 3.11)
+	@$(PYTHON) llm_classifier/serving/install.py --out $(VENV)-vllm --torch '$(TORCH)'
 
 demo: $(STAMP) ## install, then run the whole way on the bundled sample
 	$(BIN)/resolver demo
@@ -39,4 +42,4 @@ types: $(STAMP) ## mypy
 check: lint types test ## all of it
 
 clean: ## remove the environment and caches
-	rm -rf $(VENV) build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-vllm build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache

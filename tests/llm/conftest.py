@@ -16,14 +16,28 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
 
 
+# vLLM's own environment: where `make vllm` puts it, unless another place is named.
+VLLM_PYTHON = Path(os.environ.get("RESOLVER_VLLM_PYTHON", HERE.parents[1] / ".venv-vllm" / "bin" / "python"))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that are marked `llm` need the extra; the others in this folder do not."""
+    """Tests that are marked `llm` need the extra, those marked `vllm` its own environment; the others here neither."""
+    if not VLLM_PYTHON.exists():
+        for item in items:
+            if "vllm" in item.keywords and HERE in item.path.parents:
+                item.add_marker(pytest.mark.skip(reason="needs an environment with vLLM: make vllm"))
     if importlib.util.find_spec("transformers") is not None and importlib.util.find_spec("torch") is not None:
         return
     skip = pytest.mark.skip(reason="needs the extra llm: make llm")
     for item in items:
         if "llm" in item.keywords and HERE in item.path.parents:
             item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def vllm_python() -> Path:
+    """The interpreter of the environment with vLLM."""
+    return VLLM_PYTHON
 
 
 @pytest.fixture(scope="session")
@@ -184,7 +198,7 @@ def toy_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     rng = np.random.default_rng(0)
     data, counts = {}, {}
-    for number, (split, pairs) in enumerate(zip(SPLITS, (48, 24, 24, 24), strict=True)):
+    for number, (split, pairs) in enumerate(zip(SPLITS, (48, 16, 16, 16), strict=True)):
         rows = []
         for place in range(pairs):
             label = place % 2
@@ -244,5 +258,5 @@ def toy_base(tmp_path_factory: pytest.TempPathFactory, toy_pairs: Path) -> Path:
     from llm_classifier import base
 
     folder = tmp_path_factory.mktemp("toy_base") / "base"
-    base.tiny_base(folder, toy_pairs, width=32, layers=2, vocabulary=1024, seed=0)
+    base.tiny_base(folder, toy_pairs, width=64, layers=2, vocabulary=1024, seed=0)
     return folder
