@@ -16,10 +16,23 @@ SENSITIVITY = "sensitivity.json"
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option("--most", default=400, show_default=True, help="Pairs that are asked again in every changed form.")
+@click.option(
+    "--trained-on",
+    type=click.Path(path_type=Path),
+    help="The data set that MODEL was trained on, if it is another: test pairs that stand in it are counted.",
+)
 @click.option("--no-sensitivity", is_flag=True, help="Figures and slices only.")
 @click.option("--config", default="configs/llm.yaml", show_default=True, help="Named in the commands that are advised.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, no progress.")
-def validate(model: Path, dataset: Path, most: int, no_sensitivity: bool, config: str, as_json: bool) -> None:
+def validate(
+    model: Path,
+    dataset: Path,
+    most: int,
+    trained_on: Path | None,
+    no_sensitivity: bool,
+    config: str,
+    as_json: bool,
+) -> None:
     """Measure MODEL on the test split of DATASET: figures with intervals, slices, sensitivity, and what is odd.
 
     Writes MODEL/validation: metrics.json, which the gate of `resolver llm promote` reads, sensitivity.json and
@@ -37,6 +50,7 @@ def validate(model: Path, dataset: Path, most: int, no_sensitivity: bool, config
     progress = for_terminal(quiet=as_json)
     scored = measuring.score(model, dataset, progress)
     found = measuring.record(scored.told, scored.pin, scored.pairs, scored.logits)
+    found = measuring.with_seen(found, scored, trained_on)
     seen = None if no_sensitivity else sensitivity.measure(model, dataset, progress, most=most)
     odd = findings.find(found, seen, model=str(model), dataset=str(dataset), config=config)
     place = model / metrics.FILE

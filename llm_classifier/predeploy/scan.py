@@ -42,11 +42,14 @@ def scan(
     causal = told.kind == "causal"
     carriers = _carriers(folder, settings.carriers)
     records = _records(settings.records)
-    planted = None if pairs is None else canaries.of(pairs)
+    mine = pairs if pairs is not None and pairs.pin == told.dataset_pin else None
+    planted = None if mine is None else canaries.of(mine)
     found: list[Finding] = []
     unseen = []
     chances = likely() if causal else None
-    if planted is None:
+    if mine is None:
+        unseen.append("the data set that it was trained on is not here")
+    elif planted is None:
         unseen.append("no canaries were planted in the training data")
     elif chances is not None:
         found.append(memorised.canaries_of_causal(chances, planted, settings.controls))
@@ -63,10 +66,8 @@ def scan(
         if len(tried) < len(memorised.IDENTIFIERS):
             kinds = " and ".join(memorised.IDENTIFIERS)
             unseen.append(f"of {kinds}, only {len(tried)} could be held against others of the kind")
-    if pairs is None:
-        unseen.append("the data set that it was trained on is not here")
-    else:
-        train, test = pairs.split("train"), pairs.split("test")
+    if mine is not None:
+        train, test = mine.split("train"), mine.split("test")
         found.append(memorised.membership(ask, train, test, settings.pairs, SEED))
     return _judged(found, unseen, causal, settings)
 

@@ -69,6 +69,7 @@ def judge(
     before = measured.get(candidate.test_set)
     if against is not None and before is None and not faults:
         faults.append(f"version {against}, in production, was never measured on the test set {candidate.test_name}")
+    faults += _seen(candidate, bounds)
     missing = [name for name in dict.fromkeys((*bounds.headline, *bounds.at_least)) if name not in candidate.headline]
     if missing:
         faults.append(f"not measured: {', '.join(missing)}")
@@ -94,6 +95,17 @@ def judge(
         faults += [_said(one) for one in comparisons if not one.met]
     reasons = tuple(faults) or (_praise(comparisons, against),)
     return Verdict(not faults, reasons, against, candidate.test_set, tuple(comparisons), tuple(small))
+
+
+def _seen(candidate: Metrics, bounds: GateSettings) -> list[str]:
+    """A model that was trained on the test set shines on it."""
+    if candidate.seen is None:
+        return [
+            f"trained on {short(candidate.trained_on)} and measured on {candidate.test_name}, and nobody looked "
+            "whether they overlap (resolver llm validate --trained-on)"
+        ]
+    share = candidate.seen / candidate.pairs
+    return [f"{share:.1%} of the test pairs stand in its training data"] if share > bounds.max_seen else []
 
 
 def _floors(candidate: Metrics, bounds: GateSettings) -> list[str]:

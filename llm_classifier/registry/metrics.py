@@ -76,6 +76,12 @@ class Metrics(Section):
     split: str = "test"
     """The split of the data set that was scored."""
 
+    trained_on: str = ""
+    """Pin of the data set that the model was trained on; empty for none."""
+
+    seen: int | None = Field(default=None, ge=0)
+    """Test pairs of which a history stands in the training data too. None: not known, since those lie elsewhere."""
+
     pairs: int = Field(ge=1)
     positives: int = Field(ge=0)
     headline: dict[str, Figure] = Field(min_length=1)

@@ -35,6 +35,10 @@ class GateSettings(Section):
     slice_min_pairs: int = Field(default=50, ge=1)
     """A slice with fewer true pairs, or fewer others, than this is told but not judged: its figures are noise."""
 
+    max_seen: Share = 0.02
+    """Share of the test pairs of which a history may stand word for word in the data that the model was trained on.
+    Short histories of different persons do so in half a per cent."""
+
     at_least: dict[str, float] = Field(default_factory=lambda: {"auroc": 0.5})
     """What the bad end of a headline figure's interval must reach, whatever is in production; for log_loss, brier and
     calibration_error what it must not exceed. .5 of AUROC: better than chance."""

@@ -16,6 +16,9 @@ class WorkflowSettings(Section):
     model: Path | None = None
     """Folder of a trained or exported model to take as it is. Default: train one, as the section train says."""
 
+    trained_on: Path | None = None
+    """Folder of the data set that `model` was trained on, if it is not the one that the workflow prepares."""
+
     max_behind: float = Field(default=0.1, ge=0, lt=1)
     """The bias step fails where a figure of a slice is worse than that of all pairs by more than this share of it, and
     their intervals do not touch. Figures and the smallest slice are those of registry.gate."""

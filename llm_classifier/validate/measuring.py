@@ -20,12 +20,13 @@ from llm_classifier.artifact import Artifact
 from llm_classifier.measures import Floats
 from llm_classifier.registry.metrics import BETTER, Figure, Metrics, Slice
 from llm_classifier.train import data, scoring
-from resolver.errors import DamagedError, TrainingError
+from resolver.errors import DamagedError, TrainingError, UsageError
 from resolver.progress import Progress
 
 SLICES = ("sex", "age_band", "race", "ethnicity", "population")
 OF_SLICES = ("auprc", "auroc", "f1", "calibration_error")
 ROUNDS = 200
+TELLING = 100  # letters of a history that no two persons share but by chance
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,31 @@ class Scored:
     logits: Floats
 
 
-def measure(model: Path, dataset: Path, progress: Progress) -> Metrics:
+def measure(model: Path, dataset: Path, progress: Progress, *, trained_on: Path | None = None) -> Metrics:
+    """`trained_on`: the data set that the model was trained on, if it is another."""
     found = score(model, dataset, progress)
-    return record(found.told, found.pin, found.pairs, found.logits)
+    return with_seen(record(found.told, found.pin, found.pairs, found.logits), found, trained_on)
+
+
+def with_seen(made: Metrics, found: Scored, trained_on: Path | None) -> Metrics:
+    """With how many test pairs stand in the training data. Of one data set none do: it is split by person."""
+    if trained_on is None or found.told.dataset_pin in ("", found.pin):
+        return made
+    training = data.of(trained_on, found.told.prompt_version)
+    if training.pin != found.told.dataset_pin:
+        raise UsageError(
+            f"The model was not trained on {trained_on}: its pin is {training.pin}, not {found.told.dataset_pin}.",
+            do="Name the data set that it was trained on.",
+        )
+    if training.card.tokens_per_side != found.told.tokens_per_side:
+        raise UsageError(f"{trained_on} has other tokens per side than the model.", do="Name the right data set.")
+    rows = training.split("train")
+    met = pl.concat([rows["left_summary"], rows["right_summary"]]).unique()
+    told = pl.any_horizontal(
+        (pl.col(side).str.len_chars() >= TELLING) & pl.col(side).is_in(met.implode())
+        for side in ("left_summary", "right_summary")
+    )
+    return made.model_copy(update={"seen": found.pairs.filter(told).height})
 
 
 def score(model: Path, dataset: Path, progress: Progress) -> Scored:
@@ -85,6 +108,8 @@ def record(told: Artifact, pin: str, test: pl.DataFrame, logits: Floats) -> Metr
         model=told.fingerprint,
         calibration=told.calibration,
         test_set=pin,
+        trained_on=told.dataset_pin,
+        seen=0 if told.dataset_pin in ("", pin) else None,
         pairs=len(test),
         positives=int(data.labels(test).sum()),
         headline=_figures(told, test, logits),

@@ -62,7 +62,7 @@ def of(settings: LlmSettings, progress: Progress) -> list[Step]:
     if flow.model is None and settings.train is not None:
         steps.append(_train(settings.train, progress))
     steps.append(_export(flow, progress))
-    steps.append(_validate(pairs, place, registry, progress))
+    steps.append(_validate(flow, pairs, place, registry, progress))
     steps.append(_bias(flow, place))
     steps.append(_check(settings, pairs, progress))
     steps.append(_promote(place, registry))
@@ -137,7 +137,9 @@ def _export(settings: WorkflowSettings, progress: Progress) -> Step:
     )
 
 
-def _validate(pairs: DatasetSettings, place: RegistrySettings, registry: Registry, progress: Progress) -> Step:
+def _validate(
+    flow: WorkflowSettings, pairs: DatasetSettings, place: RegistrySettings, registry: Registry, progress: Progress
+) -> Step:
     def unmeasured(pin: str) -> Version | None:
         """What is in production, if the config puts a test set in place on which it was never measured."""
         before = registry.production()
@@ -145,7 +147,7 @@ def _validate(pairs: DatasetSettings, place: RegistrySettings, registry: Registr
 
     def run(done: Done) -> Facts:
         model, pin = Path(done["export"]["model"]), done["prepare"]["pin"]
-        found = _measured(model, pairs.out, progress)
+        found = _measured(model, pairs.out, progress, flow.trained_on)
         metrics.write(model / metrics.FILE, found)
         before = unmeasured(pin)
         if before is not None:
@@ -162,7 +164,7 @@ def _validate(pairs: DatasetSettings, place: RegistrySettings, registry: Registr
         "validate",
         "measure it on the test split",
         hangs_on=lambda done: [
-            *(done["export"]["fingerprint"], done["prepare"]["pin"]),
+            *(done["export"]["fingerprint"], done["prepare"]["pin"], flow.trained_on),
             artifact.read(Path(done["export"]["model"])).calibration,
         ],
         run=run,
@@ -260,10 +262,10 @@ def _confirm(registry: Registry, progress: Progress) -> Step:
     )
 
 
-def _measured(model: Path, dataset: Path, progress: Progress) -> Metrics:
+def _measured(model: Path, dataset: Path, progress: Progress, trained_on: Path | None = None) -> Metrics:
     from llm_classifier.validate import measure
 
-    return measure(model, dataset, progress)
+    return measure(model, dataset, progress, trained_on=trained_on)
 
 
 def _identity(told: Artifact) -> str:

@@ -40,6 +40,7 @@ def promote(registry: Registry, folder: Path) -> None:
         model=told.fingerprint,
         calibration=told.calibration,
         test_set="a" * 16,
+        seen=0,
         pairs=100,
         positives=50,
         headline=figures,

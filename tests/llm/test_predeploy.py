@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import socket
@@ -34,7 +35,13 @@ def put(registry: Registry, folder: Path, pin: str = PIN) -> Version:
     told = artifact.read(folder)
     figures = {name: Figure(value=0.9, low=0.8, high=0.95) for name in ("auprc", "auroc", "f1")}
     found = Metrics(
-        model=told.fingerprint, calibration=told.calibration, test_set=pin, pairs=9, positives=4, headline=figures
+        model=told.fingerprint,
+        calibration=told.calibration,
+        test_set=pin,
+        seen=0,
+        pairs=9,
+        positives=4,
+        headline=figures,
     )
     version = registry.measure(registry.register(folder), found)
     assert registry.promote(version, pin, GateSettings()).passed
@@ -261,6 +268,7 @@ def made_of(out: Path) -> card.Dataset:
 def test_a_whole_model_is_a_go(whole: Path, tmp_path: Path) -> None:
     """Every check with a model that can be asked; of a classifier the scan says what it could not see."""
     pairs = made_of(tmp_path / "pairs")
+    artifact.write(whole, dataclasses.replace(artifact.read(whole), dataset_pin=pairs.pin))
     registry = Registry(tmp_path / "registry")
     version = put(registry, whole, pairs.pin)
     records = pl.DataFrame(

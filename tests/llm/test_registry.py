@@ -45,6 +45,7 @@ def scored(folder: Path, auprc: float = 0.8, *, pin: str = PIN, **more: Any) -> 
         "model": artifact.read(folder).fingerprint,
         "calibration": {"temperature": 1.5, "bias": 0.0},
         "test_set": pin,
+        "seen": 0,
         "pairs": 2000,
         "positives": 400,
         "headline": {name: figure(value) for name, value in values.items()},
@@ -181,6 +182,13 @@ def test_part_of_a_test_set_is_not_the_test_set(registry: Registry, paper_model:
 
     assert "not measured on the same pairs" in put(registry, paper_model("two"), pairs=1999).reason
     assert "split validation" in put(registry, paper_model("two"), split="validation").reason
+
+
+def test_a_model_that_was_trained_on_the_test_set_is_refused(registry: Registry, paper_model: Make) -> None:
+    """Known overlap beyond chance, and overlap that nobody looked for."""
+    assert "3.0% of the test pairs stand in its training data" in put(registry, paper_model("one"), seen=60).reason
+    assert "nobody looked whether they overlap" in put(registry, paper_model("one"), seen=None).reason
+    assert put(registry, paper_model("one"), seen=20).passed
 
 
 def test_metrics_of_another_model_are_refused(registry: Registry, paper_model: Make) -> None:
