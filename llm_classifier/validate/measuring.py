@@ -35,6 +35,7 @@ class Scored:
 
     told: Artifact
     pin: str
+    tokens_per_side: int  # of the data set
     pairs: pl.DataFrame
     logits: Floats
 
@@ -55,8 +56,12 @@ def with_seen(made: Metrics, found: Scored, trained_on: Path | None) -> Metrics:
             f"The model was not trained on {trained_on}: its pin is {training.pin}, not {found.told.dataset_pin}.",
             do="Name the data set that it was trained on.",
         )
-    if training.card.tokens_per_side != found.told.tokens_per_side:
-        raise UsageError(f"{trained_on} has other tokens per side than the model.", do="Name the right data set.")
+    if training.card.tokens_per_side != found.tokens_per_side:
+        raise UsageError(
+            f"Histories of {training.card.tokens_per_side} tokens can't be looked for among those of "
+            f"{found.tokens_per_side}.",
+            do="Make the test set with the tokens_per_side that the model was trained with.",
+        )
     rows = training.split("train")
     met = pl.concat([rows["left_summary"], rows["right_summary"]]).unique()
     told = pl.any_horizontal(
@@ -78,7 +83,7 @@ def score(model: Path, dataset: Path, progress: Progress) -> Scored:
         raise DamagedError(
             f"{lost} of {len(test)} test pairs could not be scored.", do="Is the model of the prompts' length?"
         )
-    return Scored(told, pairs.pin, test, logits)
+    return Scored(told, pairs.pin, pairs.card.tokens_per_side, test, logits)
 
 
 def surest(found: Scored) -> int:
