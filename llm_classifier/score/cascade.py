@@ -15,7 +15,9 @@ from resolver.cluster.solve import cluster
 
 Floats = NDArray[np.float64]
 
-SPREAD = 4.0  # log-odds: how far an answer usually moves a pair
+SPREAD = (
+    2.0  # log-odds: how far an answer usually moves a pair; chosen on a test bed, with answers made up by the truth
+)
 
 
 def worth(asked: pl.DataFrame, standing: pl.DataFrame, *, unscored: float) -> Floats:
@@ -57,7 +59,12 @@ def worth(asked: pl.DataFrame, standing: pl.DataFrame, *, unscored: float) -> Fl
     margin = np.where(apart, between, np.minimum(*holds))
     turns = np.where(apart, size[one] * size[other], size[one] - 1)
     gain = turns * _tail(np.abs(margin) / SPREAD)
-    return gain / _turn(low, high, gain)
+    # What an answer is about: two persons, or one record that would leave its own.
+    loose = np.where(holds[0] <= holds[1], asked["left_rid"].to_numpy(), asked["right_rid"].to_numpy())
+    about = asked.select("left_rid", "right_rid").with_columns(
+        one=pl.Series(np.where(apart, low, -1)), other=pl.Series(np.where(apart, high, loose)), gain=pl.Series(gain)
+    )
+    return gain / _turn(about)
 
 
 def _sums(known: pl.DataFrame, wanted: pl.DataFrame, pairs: NDArray[np.int64], unscored: float) -> Floats:
@@ -76,11 +83,9 @@ def _tail(distance: Floats) -> Floats:
     return result
 
 
-def _turn(low: NDArray[np.int64], high: NDArray[np.int64], gain: Floats) -> Floats:
-    """The best pair between two persons is the first, the next the second, ...: each further answer tells less."""
-    ranked = pl.DataFrame({"low": low, "high": high, "gain": gain}).with_row_index("place")
-    turns = ranked.sort("gain", "place", descending=[True, False]).with_columns(
-        turn=pl.int_range(1, pl.len() + 1).over("low", "high")
-    )
+def _turn(about: pl.DataFrame) -> Floats:
+    """The best pair about the same thing is the first, the next the second, ...: each further answer tells less."""
+    ranked = about.with_row_index("place").sort("gain", "left_rid", "right_rid", descending=[True, False, False])
+    turns = ranked.with_columns(turn=pl.int_range(1, pl.len() + 1).over("one", "other"))
     result: Floats = turns.sort("place")["turn"].to_numpy().astype(np.float64)
     return result

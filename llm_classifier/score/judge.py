@@ -161,8 +161,10 @@ class LlmJudge:
         """Answers to prompts that nobody has answered yet, kept as they come."""
         if not len(wanted):
             return {}
-        backend = self._open()
         texts = self.histories.select("digest", "summary").unique("digest")
+        if self.settings.backend == "pods":
+            return self._rented(wanted, texts, cache)
+        backend = self._open()
         found: dict[str, float] = {}
         try:
             with self.evidence.progress.step("language model", len(wanted), "prompts") as step:
@@ -183,6 +185,17 @@ class LlmJudge:
         self._facts |= told
         share = f", {told['share_of_limit']:.1%} of the limit" if limit else ""
         self.evidence.progress.say(f"language model: {backend.usage}{share}")
+        return found
+
+    def _rented(self, wanted: pl.DataFrame, texts: pl.DataFrame, cache: Cache) -> dict[str, float]:
+        """Answers of a rented machine, all of them; PendingError while they are not there."""
+        from llm_classifier.pods import asking
+
+        evidence = self.evidence
+        logits = asking.answers(_texts(wanted, texts), self.model, evidence.settings, evidence.progress)
+        found = {key: float(logit) for key, logit in zip(wanted["key"], logits, strict=True) if not math.isnan(logit)}
+        for key, logit in found.items():
+            cache.keep(key, logit)
         return found
 
     def _open(self) -> Backend:

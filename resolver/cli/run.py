@@ -24,10 +24,21 @@ JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on 
 @click.option("--from", "restart_from", metavar="STAGE", help="Do this stage and all after it again.")
 @click.option("--only", metavar="STAGE", help="Do this stage alone, again.")
 @click.option("--full", is_flag=True, help="Link and judge everything anew instead of adding to the published index.")
+@click.option(
+    "--max-pairs", type=click.IntRange(min=0), help="Ask the judge llm about so many pairs at most (llm.max_pairs)."
+)
+@click.option("--max-cost", type=click.FloatRange(min=0), help="The same as an amount of money (llm.max_cost).")
 @SET
 @JSON
 def run(
-    config: Path, restart_from: str | None, only: str | None, full: bool, overrides: tuple[str, ...], as_json: bool
+    config: Path,
+    restart_from: str | None,
+    only: str | None,
+    full: bool,
+    max_pairs: int | None,
+    max_cost: float | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Records in, Master Patient Index out.
 
@@ -41,7 +52,9 @@ def run(
     """
     from resolver import settings
 
-    _whole_way(settings.load(config, overrides), restart_from, only, full, as_json)
+    budget = {"max_pairs": max_pairs, "max_cost": max_cost}
+    overrides += tuple(f"llm.{name}={value}" for name, value in budget.items() if value is not None)
+    whole_way(settings.load(config, overrides), restart_from, only, full, as_json)
 
 
 @click.command()
@@ -57,7 +70,7 @@ def demo(out: Path, as_json: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
     path = out / "demo.yaml"
     path.write_text(config(out.absolute()), encoding="utf-8")
-    _whole_way(settings.load(path), None, None, False, as_json)
+    whole_way(settings.load(path), as_json=as_json)
     if as_json:
         return
     resolver = _as_called()
@@ -84,7 +97,10 @@ def _shorter(path: Path) -> Path:
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
-def _whole_way(settings: Any, restart_from: str | None, only: str | None, full: bool, as_json: bool) -> None:
+def whole_way(
+    settings: Any, restart_from: str | None = None, only: str | None = None, full: bool = False, as_json: bool = False
+) -> None:
+    """All stages, the screen at the end, and the gates."""
     from resolver import evaluate, judges, pipeline, progress, runs
     from resolver.cli import screen
 
