@@ -273,9 +273,9 @@ def slice_behind(metrics: Metrics) -> Iterator[Found]:
                 if here is None or not weight or not rest:
                     continue
                 usual = sum(other[figure] * other[of] for other in known) / rest
-                # Pairs of one person go wrong together, so records count and not pairs.
+                # Pairs of one person go wrong together, so persons count and not pairs.
                 mean = (usual * rest + here * weight) / (rest + weight)
-                sizes = min(weight, one["records"]), min(rest, sum(other["records"] for other in known))
+                sizes = min(weight, one["persons"]), min(rest, sum(other["persons"] for other in known))
                 error = math.sqrt(max(mean * (1 - mean), 1e-4) * sum(1 / size for size in sizes))
                 gap = usual - here
                 if gap >= (BEHIND if truth else ESTIMATED_BEHIND) and gap >= ODDS * error:

@@ -56,18 +56,21 @@ def estimated(
     for name in NAMES:
         rows = con.execute(
             f"""
-            SELECT {name}, count(*), coalesce(sum(inside), 0), coalesce(sum(lost), 0), coalesce(sum(predicted), 0)
-            FROM sliced LEFT JOIN expected USING (rid) GROUP BY {name} ORDER BY count(*) DESC, {name} LIMIT 50"""
+            SELECT {name}, count(*), count(DISTINCT cluster), coalesce(sum(inside), 0), coalesce(sum(lost), 0),
+                coalesce(sum(predicted), 0)
+            FROM sliced JOIN {clusters} USING (rid) LEFT JOIN expected USING (rid)
+            GROUP BY {name} ORDER BY count(*) DESC, {name} LIMIT 50"""
         ).fetchall()
         result[name] = {
             str(value): {
                 "records": int(count),
+                "persons": int(persons),
                 "precision": round(inside / predicted, 6) if predicted else None,
                 "recall": round(inside / (inside + lost), 6) if inside + lost else None,
                 "predicted": round(predicted, 1),
                 "true": round(inside + lost, 1),
             }
-            for value, count, inside, lost, predicted in rows
+            for value, count, persons, inside, lost, predicted in rows
         }
     con.execute("DROP TABLE standing")
     con.execute("DROP TABLE expected")

@@ -11,6 +11,7 @@ from typing import Any
 
 import duckdb
 
+from resolver.ingest.vocabulary import SYSTEMS
 from resolver.tables import PERSON_FIELDS
 
 Rows = list[tuple[Any, ...]]
@@ -20,6 +21,7 @@ SURE = math.log(99)  # log-odds of .99
 # Fields of which hardly two people have the same value by chance.
 IDENTIFYING = ("birth_date", "ssn", "phone", "email", "member_id")
 COMPARED = tuple(name for name, _, _ in PERSON_FIELDS if name not in ("ssn_last4", "street_number", "suffix", "unit"))
+NAMED_SYSTEMS = frozenset({*SYSTEMS.values(), "TEXT"})
 CODED = ("condition", "medication", "allergy", "procedure", "immunization", "device", "measurement")
 
 
@@ -117,8 +119,8 @@ def _shared_values(con: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
             con,
             f"""
             WITH held AS (
-                SELECT source, {name} AS value, count(*) AS records, least(count(DISTINCT cluster)
-                    + count(DISTINCT concat_ws(' ', first_name, last_name)), count(*)) AS people
+                SELECT source, {name} AS value, count(*) AS records,
+                    greatest(count(DISTINCT cluster), count(DISTINCT concat_ws(' ', first_name, last_name))) AS people
                 FROM looked_at WHERE {name} IS NOT NULL GROUP BY source, {name}),
             filled AS (SELECT source, sum(records) AS records FROM held GROUP BY source),
             most AS (
@@ -194,7 +196,7 @@ def _private_codes(con: duckdb.DuckDBPyConnection, events: str) -> list[dict[str
             SELECT DISTINCT a.rid AS l, b.rid AS r, a.kind, a.system, a.measured FROM private a JOIN private b
             ON a.kind = b.kind AND a.system IS NOT DISTINCT FROM b.system
             AND a.measured IS NOT DISTINCT FROM b.measured AND a.value = b.value AND a.rid < b.rid)
-        SELECT b.kind, coalesce(b.system, 'none'), b.measured IS NOT NULL, count(*) AS pairs, count(s.l) AS shared
+        SELECT b.kind, b.system, b.measured IS NOT NULL, count(*) AS pairs, count(s.l) AS shared
         FROM having_both b LEFT JOIN sharing s ON s.l = b.l AND s.r = b.r AND s.kind = b.kind
             AND s.system IS NOT DISTINCT FROM b.system AND s.measured IS NOT DISTINCT FROM b.measured
         GROUP BY b.kind, b.system, b.measured ORDER BY shared / pairs DESC, b.kind, b.system, b.measured""",
@@ -202,7 +204,14 @@ def _private_codes(con: duckdb.DuckDBPyConnection, events: str) -> list[dict[str
     for table in ("several", "theirs", "in_common", "elsewhere"):
         con.execute(f"DROP TABLE {table}")
     return [
-        {"kind": kind, "system": system, "one_code": bool(one), "pairs": int(count), "share": round(shared / count, 4)}
+        {
+            "kind": kind,
+            # A column that is mapped wrongly can hold anything.
+            "system": system if system in NAMED_SYSTEMS else "another system",
+            "one_code": bool(one),
+            "pairs": int(count),
+            "share": round(shared / count, 4),
+        }
         for kind, system, one, count, shared in rows
     ]
 

@@ -24,7 +24,7 @@ PLAIN: dict[str, Any] = {
 }
 
 
-WORSE = {"records": 900, "precision": 0.9, "recall": 0.5, "predicted": 900, "true": 900}
+WORSE = {"records": 900, "persons": 500, "precision": 0.9, "recall": 0.5, "predicted": 900, "true": 900}
 
 
 class Planted:
@@ -175,7 +175,7 @@ def test_a_group_that_is_expected_to_fall_behind(planted: Planted) -> None:
 
 def with_truth(**changed: Any) -> list[str]:
     """What is raised for a run with truth in which some figures are changed."""
-    group = {"records": 900, "precision": 0.998, "recall": 0.99, "predicted": 900, "true": 900}
+    group = {"records": 900, "persons": 500, "precision": 0.998, "recall": 0.99, "predicted": 900, "true": 900}
     metrics = copy.deepcopy(PLAIN) | {
         "symptoms": {
             "evidence": {"matches": 0, "fields": {}},
