@@ -6,6 +6,7 @@ It shows text of patients on the screen: for the person who has to decide.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import sys
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from resolver.mpi.labels import Answer, Asked
     from resolver.settings import Settings
 
-LABEL = 17  # width of the first column
+LABEL = 18  # width of the first column
 MARKS = {"same": "=", "near": "~", "differs": "x", "missing": " "}
 KEYS = {"y": "same", "n": "different", "u": "unsure"}
 NARROWEST = 60
@@ -43,7 +44,8 @@ def label(what: Path, until: float, most: int, answers: Path | None, as_json: bo
 
     Asks first where an answer changes most, and among pairs of a kind at random, so that the answers speak for all
     pairs. Each is stored at once as what a person said: it takes effect, and binds every later run. CONFIG is the
-    config of a finished run, RUN its folder.
+    config of a finished run, RUN its folder. Pairs of persons that the run rules out (less than 1 to 400) are not asked
+    about and are taken to be right; recall is of the pairs that were scored.
 
     \b
     y  the same person      n  different persons      u  can't say
@@ -178,7 +180,9 @@ def _standing(survey: Survey) -> str:
 def _figure(figure: Figure | None) -> str:
     if figure is None:
         return "none"
-    return f"{min(figure.value, 0.9999):.4f} ({figure.low:.4f} to {figure.high:.4f})"
+    # Rounded away from certainty on the low side, and outwards on both.
+    value, low = (math.floor(one * 1e4 + 1e-9) / 1e4 for one in (figure.value, figure.low))
+    return f"{value:.4f} ({low:.4f} to {math.ceil(figure.high * 1e4 - 1e-9) / 1e4:.4f})"
 
 
 class _Session:
