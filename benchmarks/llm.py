@@ -137,7 +137,9 @@ def main() -> None:
     optimizer = torch.optim.AdamW(learning, lr=1e-4)
     if asked.checkpointing:
         model.enable_input_require_grads()
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        # Newer releases of transformers have another name for it.
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
     model.train()
     batch, labels = prompts(asked.batch), torch.arange(asked.batch, device=device) % 2
     ones = torch.ones_like(batch)

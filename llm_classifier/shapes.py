@@ -127,7 +127,7 @@ class Shape:
         sizes = (self.width, self.heads * self.head, self.key_heads * self.head, self.inner, rank, longest)
         layer = sum(factor * size for factor, size in zip(factors, sizes, strict=True))
         kept = self.width * (4 if method == "full" else BYTES[dtype])
-        ends = 16 * self.width  # the last norm, in float32, and the head's input
+        ends = 8 * self.width  # the last norm, in float32, and the head's input
         return tokens * ((self.layers * kept + layer if checkpointing else self.layers * layer) + ends)
 
     def scratch_bytes(self, method: Method, dtype: Dtype) -> float:

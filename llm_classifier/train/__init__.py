@@ -54,7 +54,7 @@ def train(settings: TrainSettings, progress: Progress) -> Artifact:
             progress.say(f"{folder}: trained already with these settings")
             return artifact.check(folder)
         files.write_json(folder / SETTINGS, identity)
-        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
+        os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
         needs.quiet()
         torch = needs.need("torch")
         torch.set_num_threads(settings.threads or os.cpu_count() or 1)

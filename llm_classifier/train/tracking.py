@@ -6,6 +6,7 @@ prompt. A tracking server that goes away must not end hours of training: the run
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,6 +58,7 @@ def begin(settings: TrainSettings, folder: Path, parameters: Mapping[str, Any], 
     if settings.tracking == "none":
         return Tracking()
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # this program opens no connection that nobody asked for
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
     need("mlflow")
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
