@@ -33,6 +33,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("resolver.cli.report:report", "Write the report of a run as one HTML file."),
     "train": ("resolver.cli.train:train", "Fit the judges to labelled populations."),
     "llm": ("llm_classifier.cli:llm", "The language-model judge: data set, training, promotion, serving."),
+    "infer": ("llm_classifier.cli.infer:infer", "The same with a language model on a rented machine."),
+    "pods": ("llm_classifier.cli.infer:pods", "Rented machines: see them, end those that should be gone."),
     "synthea": ("synthea_runner.cli:synthea", "Make synthetic populations."),
     "augment": ("augmentation.cli:augment", "Make a hard, labelled test bed from a population."),
     "data": ("synthea_runner.cli:data", "Pin data sets and check that they did not change."),

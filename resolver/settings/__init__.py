@@ -12,6 +12,7 @@ from pydantic import Field
 
 from resolver.settings import reading
 from resolver.settings.base import Section
+from resolver.settings.pods import PodsSettings
 from resolver.settings.run import RunSettings
 from resolver.settings.sources import FhirSource, Source, SyntheaSource, TableSource
 from resolver.settings.stages import (
@@ -41,6 +42,7 @@ class Settings(Section):
     adjudicate: AdjudicateSettings = AdjudicateSettings()
     llm: LlmJudgeSettings = LlmJudgeSettings()
     encoder: EncoderSettings = EncoderSettings()
+    pods: PodsSettings = PodsSettings()
     decide: DecideSettings = DecideSettings()
     cluster: ClusterSettings = ClusterSettings()
     golden: GoldenSettings = GoldenSettings()

@@ -1,0 +1,39 @@
+"""A folder as a bridge: on this machine, or on a file system that both machines see."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from resolver import files
+from resolver.errors import RunError
+
+
+class Folder:
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.address = f"file://{self.root}"
+
+    def put(self, name: str, content: bytes) -> None:
+        try:
+            with files.whole(self.root / name) as scratch:
+                scratch.write_bytes(content)
+        except OSError as error:
+            raise RunError(f"The bridge {self.root} can't be written ({error.strerror}).", do="Make room.") from None
+
+    def get(self, name: str) -> bytes | None:
+        try:
+            return (self.root / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def names(self, prefix: str) -> list[str]:
+        folder = (self.root / prefix).parent if not prefix.endswith("/") else self.root / prefix
+        every = (str(path.relative_to(self.root)) for path in folder.rglob("*") if path.is_file())
+        return sorted(name for name in every if name.startswith(prefix) and not Path(name).name.startswith("."))
+
+    def remove(self, prefix: str) -> None:
+        for name in self.names(prefix):
+            (self.root / name).unlink(missing_ok=True)
+        if prefix.endswith("/"):
+            shutil.rmtree(self.root / prefix, ignore_errors=True)

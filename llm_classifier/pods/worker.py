@@ -1,0 +1,138 @@
+"""What runs on the rented machine: does the parts of one job that are not done yet, and ends its own machine.
+
+    python -m llm_classifier.pods.worker
+
+Everything it has to know stands in its environment (errand.py says what). It ends the machine on success, on failure,
+when it was silent for too long, and at the deadline, whatever else happens: a thread of its own watches. A container
+that is started a second time ends at once, since the first start may have failed for a reason that costs money again.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from llm_classifier.pods import bridges, scoring
+from llm_classifier.pods.machine import Heartbeat
+from llm_classifier.pods.parcel import DONE, SPEC, Parcel, digest
+from resolver.errors import ResolverError
+
+PREFIX = "RESOLVER_JOB_"
+BEAT = 15.0  # seconds between two heartbeats
+IDLE = 900.0  # seconds without a part done, after which the machine ends
+
+
+class Worker:
+    def __init__(self, environment: Mapping[str, str], end: Callable[[], None]) -> None:
+        told = {name.removeprefix(PREFIX): value for name, value in environment.items() if name.startswith(PREFIX)}
+        self.pod = told["POD"]
+        self.deadline = float(told["DEADLINE"])
+        self.parcel = Parcel(bridges.reach(told["BRIDGE"]), told["KEY"], bytes.fromhex(told["SEAL"]))
+        self.model = told.get("MODEL", "")
+        self._end = end
+        self._done = self._total = 0
+        self._moved = time.monotonic()
+        self._over = threading.Event()
+
+    def run(self) -> int:
+        """0 when all is done; whatever happens, the machine is ended."""
+        watch = threading.Thread(target=self._watch, daemon=True)
+        try:
+            if self.parcel.there(f"started/{self.pod}"):
+                return 1
+            self.parcel.put(f"started/{self.pod}", b"")
+            watch.start()
+            self._work()
+        except Exception as error:  # noqa: BLE001  its text may quote a prompt, so only its kind is told
+            self._say(error.what if isinstance(error, ResolverError) else type(error).__name__)
+            return 1
+        else:
+            return 0
+        finally:
+            self._over.set()
+            self._end()
+
+    def _work(self) -> None:
+        spec = self.parcel.get_json(SPEC)
+        parts: dict[str, str] = spec["parts"]
+        self._total = len(parts)
+        results: dict[str, str] = {}
+        backend = _open(spec, self.model)
+        try:
+            for name, sha in parts.items():
+                result = self.parcel.get(f"out/{name}")
+                if result is None:
+                    part = self.parcel.get(f"in/{name}")
+                    if part is None or digest(part) != sha:
+                        raise ResolverError(f"the part {name} is not what the job says")
+                    result = scoring.work(part, backend)
+                    self.parcel.put(f"out/{name}", result)
+                results[name] = digest(result)
+                self._done, self._moved = len(results), time.monotonic()
+                self._say()
+        finally:
+            backend.close()
+        self.parcel.put_json(DONE, {"pod": self.pod, "fingerprint": spec["fingerprint"], "results": results})
+
+    def _say(self, failed: str = "") -> None:
+        self.parcel.say(Heartbeat(self.pod, time.time(), self._done, self._total, failed))
+
+    def _watch(self) -> None:
+        while not self._over.wait(min(BEAT, max(0.0, self.deadline - time.time()))):
+            late, idle = time.time() >= self.deadline, time.monotonic() - self._moved > IDLE
+            try:
+                self._say("the deadline came" if late else "no part was done for long" if idle else "")
+            except Exception:  # noqa: BLE001  a bridge that is away must not keep the machine alive
+                if not (late or idle):
+                    continue
+            if late or idle:
+                self._end()
+                os._exit(1)
+
+
+def _open(spec: Mapping[str, Any], model: str) -> Any:
+    """The backend, once it has shown that it answers as the model does."""
+    from llm_classifier import artifact, golden
+    from llm_classifier.score import open_backend
+
+    folder = Path(model)
+    told = artifact.check(folder)
+    if told.fingerprint != spec["fingerprint"]:
+        raise ResolverError(f"the machine holds model {told.fingerprint}, and the job wants {spec['fingerprint']}")
+    backend = open_backend(folder, backend=spec["backend"])
+    golden.compare(backend, folder).check("the model on this machine")
+    return backend
+
+
+def end_runpod(environment: Mapping[str, str]) -> None:
+    """Delete this very pod, with the key that RunPod gives to it and that is good for nothing else."""
+    import urllib.request
+    from urllib.parse import quote
+
+    url = environment.get("RESOLVER_RUNPOD_URL", "https://api.runpod.io")
+    request = urllib.request.Request(  # noqa: S310  the scheme is fixed above
+        f"{url}/v2/pods/{quote(environment['RUNPOD_POD_ID'], safe='')}",
+        method="DELETE",
+        headers={"Authorization": f"Bearer {environment['RUNPOD_API_KEY']}"},
+    )
+    for turn in range(5):
+        try:
+            with urllib.request.urlopen(request, timeout=30):  # noqa: S310
+                return
+        except OSError:
+            time.sleep(2**turn)
+
+
+def main() -> int:
+    environment = dict(os.environ)
+    on_runpod = "RUNPOD_POD_ID" in environment
+    return Worker(environment, (lambda: end_runpod(environment)) if on_runpod else (lambda: None)).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
