@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import warnings
 from typing import Any
 
 from resolver.errors import UsageError
@@ -29,6 +30,8 @@ def quiet() -> None:
         os.environ.setdefault(name, "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it tells of kernels that only 4-bit inference would use
+    # peft asks transformers by a name that it calls old
+    warnings.filterwarnings("ignore", ".is_gradient_checkpointing. is deprecated", FutureWarning)
     said = need("transformers").utils.logging
     said.set_verbosity_error()
     said.disable_progress_bar()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_classifier import shapes
 from llm_classifier.needs import need
 from llm_classifier.score import loading
 from resolver.errors import TrainingError, UsageError
@@ -43,6 +44,7 @@ def ready(settings: TrainSettings) -> Ready:
     held = getattr(torch, "float32" if settings.method == "full" else dtype)
     more: dict[str, Any] = {"dtype": held}
     if settings.method == "qlora":
+        _check_packing(settings.base, device)
         more |= {"quantization_config": loading.nf4(getattr(torch, dtype)), "device_map": {"": device}}
     tokenizer = transformers.AutoTokenizer.from_pretrained(settings.base)
     tokenizer.padding_side = "right"
@@ -73,6 +75,17 @@ def check_text_only(base: Path) -> None:
     if "text_config" in config:
         raise UsageError(
             f"{base} is a multimodal checkpoint.", do=f"Make its text-only base with: resolver llm base {base} OUT"
+        )
+
+
+def _check_packing(base: Path, device: str) -> None:
+    """On the CPU bitsandbytes packs four-bit weights in blocks of 64 inputs and 32 outputs, and has no remainder."""
+    shape = shapes.of(base)
+    inputs = (shape.width, shape.inner, shape.heads * shape.head)
+    if device == "cpu" and (any(size % 64 for size in inputs) or shape.key_heads * shape.head % 32):
+        raise UsageError(
+            f"The widths of {base} can't be packed in four bits on the CPU: they are not multiples of 64.",
+            do="Take another base, or train.method lora.",
         )
 
 

@@ -247,7 +247,8 @@ def test_prompts_that_do_not_fit_are_refused_whole(asked: Any, toy_pairs: Path, 
 
 
 def test_what_can_not_be_trained_on_is_told(asked: Any, tmp_path: Path) -> None:
-    """A multimodal base, a missing base, a data set of another prompt version: what to do about each."""
+    """A multimodal base, a missing one, one too narrow for four bits on the CPU, prompts of another version."""
+    from llm_classifier import tiny
     from llm_classifier.train import data, model
 
     (tmp_path / "eye").mkdir()
@@ -256,6 +257,9 @@ def test_what_can_not_be_trained_on_is_told(asked: Any, tmp_path: Path) -> None:
         model.check_text_only(tmp_path / "eye")
     with pytest.raises(UsageError, match="holds no base"):
         model.check_text_only(tmp_path)
+    narrow = tiny.make(tmp_path / "narrow", width=32)
+    with pytest.raises(UsageError, match="not multiples of 64"):
+        model._check_packing(narrow, "cpu")
     with pytest.raises(UsageError, match="version 99 is needed"):
         data.of(asked().dataset, "99")
 
