@@ -13,7 +13,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from llm_classifier import artifact
 from llm_classifier.needs import need
 from llm_classifier.score.asking import Answer, Refused, Unwell, classify, complete
 from llm_classifier.score.usage import Usage, parameters
+from llm_classifier.score.workers import Workers
 from llm_classifier.tiny import WORDS
 from resolver.errors import DamagedError, PendingError, UsageError
 
@@ -63,7 +64,7 @@ class ServerBackend:
             timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
             limits=httpx.Limits(max_connections=in_flight, max_keepalive_connections=in_flight),
         )
-        self._threads = ThreadPoolExecutor(in_flight, thread_name_prefix="vllm")
+        self._workers = Workers(in_flight)
         self.usage = Usage(parameters(folder))
         self._name = ""  # what the server calls the model; asked for with the first prompts
         self._ask = classify if self._artifact.kind == "classifier" else complete(*answer_tokens(self._tokenizer))
@@ -106,7 +107,7 @@ class ServerBackend:
             while waiting and len(flying) < int(self._allowed):
                 request = waiting.popleft()
                 batch = [tokens[place] for place in request.places]
-                flying[self._threads.submit(self._ask, self._client, self._name, batch)] = request
+                flying[self._workers.submit(self._ask, self._client, self._name, batch)] = request
             if not flying:
                 time.sleep(max(pausing[0][0] - now, 0.0))
                 continue
@@ -139,7 +140,6 @@ class ServerBackend:
                     continue
                 self.usage.retries += 1
                 if time.monotonic() - last > self._give_up_after:
-                    self._stop(flying)
                     raise PendingError(
                         f"The server at {self._endpoint} has not answered for {self._give_up_after:.0f} seconds.",
                         do="Run the same command again when it does: what it answered is kept.",
@@ -153,10 +153,6 @@ class ServerBackend:
                     number += 1
                     due = time.monotonic() + (pause or min(0.25 * 2**tried, LONGEST_PAUSE))
                     heapq.heappush(pausing, (due, number, _Request(piece, tried)))
-
-    def _stop(self, flying: dict[Future[Answer], _Request]) -> None:
-        for future in flying:
-            future.cancel()
 
     def _served(self) -> str:
         """What the server calls the model, if it is a server of one and reads prompts as long as this one's."""
@@ -203,7 +199,7 @@ class ServerBackend:
             return None
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._workers.close()
         self._client.close()
 
 

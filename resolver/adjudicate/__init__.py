@@ -88,7 +88,7 @@ def _ask(con: duckdb.DuckDBPyConnection, judge: Judge, context: StageContext) ->
         """
         CREATE OR REPLACE TABLE answers AS
         SELECT left_rid, right_rid, earlier.logit, status FROM earlier
-            SEMI JOIN wanted USING (left_rid, right_rid) WHERE judge = ? AND fingerprint = ?""",
+            SEMI JOIN wanted USING (left_rid, right_rid) WHERE judge = ? AND fingerprint = ? AND status = 'ok'""",
         [judge.name, judge.fingerprint],
     )
     known = _count(con, "answers")

@@ -276,6 +276,21 @@ def test_verdicts_stand_until_something_changes(court: Court, fingerprint: str, 
     assert court.facts["judges"]["one"]["carried_over"] == 2 - len(asked)
 
 
+def test_what_failed_is_asked_again(court: Court) -> None:
+    """A verdict that failed in the published run does not stand: the judge may be well again."""
+    court.appoint(one=Script({(0, 2): 3.0, (1, 2): -1.0}))
+    court.run("one")
+    base = kept(court)
+    failed = pl.read_parquet(base["verdicts"]).with_columns(logit=pl.lit(None, pl.Float64), status=pl.lit("failed"))
+    failed.write_parquet(base["verdicts"])
+    again = Script({(0, 2): 4.0})
+    court.appoint(one=again)
+    verdicts = court.run("one", base=base)
+
+    assert [(left, right) for rows in again.asked for left, right, _ in rows] == [(0, 2), (1, 2)]
+    assert [row[4:] for row in verdicts] == [(4.0, "ok")]
+
+
 def test_many_pairs_come_in_chunks(court: Court, monkeypatch: pytest.MonkeyPatch) -> None:
     """A judge gets no more pairs at once than a chunk holds, all of them once, in order."""
     monkeypatch.setattr(adjudicate, "CHUNK", 3)

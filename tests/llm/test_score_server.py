@@ -137,6 +137,22 @@ def test_a_server_that_is_gone_is_said(tiny_classifier: Path, fake: ModuleType) 
     assert "condition" not in str(caught.value)
 
 
+def test_a_program_that_is_stopped_ends_at_once() -> None:
+    """Work that hangs keeps no program alive, and errors come out where the answer is asked for."""
+    import subprocess
+    import time
+
+    program = (
+        "import time\nfrom llm_classifier.score.workers import Workers\n"
+        "workers = Workers(2)\nassert workers.submit(pow, 2, 5).result() == 32\n"
+        "assert isinstance(workers.submit(int, 'x').exception(), ValueError)\n"
+        "hung = [workers.submit(time.sleep, 60) for _ in range(5)]\nworkers.close()\n"
+    )
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=50)
+    assert time.monotonic() - began < 45
+
+
 def test_the_server_must_fit_the_model(
     tiny_classifier: Path, fake: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,7 @@ CPU = {
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
 }
-SECONDS = 280.0  # for a server to start
+SECONDS = 420.0  # for a server to start
 
 
 def prompts() -> list[str]:
