@@ -244,10 +244,10 @@ def _row(
         rounds,
         0,
     )
-    texts = [
-        f"{found[one]:.4f} ({spans[f'pairs.{one}'][0]:.4f} to {spans[f'pairs.{one}'][1]:.4f})"
-        for one in ("precision", "recall", "f1")
-    ]
+    texts = []
+    for one in ("precision", "recall", "f1"):
+        span = spans.get(f"pairs.{one}")
+        texts.append("none found" if span is None else f"{found[one]:.4f} ({span[0]:.4f} to {span[1]:.4f})")
     of = counts.of_clusters(laid)
     return Row(name, labels, (*texts, str(of["split"]), str(of["impure"])), seconds)
 
