@@ -93,7 +93,7 @@ class EncoderSettings(Section):
     hide: float = Field(default=0.1, ge=0, lt=1)
     """Share of a record's kinds of evidence hidden at random in training, so that a missing kind is nothing new."""
 
-    learning_rate: float = Field(default=0.002, gt=0)
+    learning_rate: float = Field(default=0.003, gt=0)
     """Highest step of AdamW, reached after the warm-up; it falls to nothing along a cosine."""
 
     warm_up: float = Field(default=0.1, ge=0, lt=1)

@@ -145,7 +145,7 @@ def test_populations_are_stacked(tmp_path: Path) -> None:
     assert both.pieces[both.thing].tolist() == one.pieces[one.thing].tolist() * 2
 
 
-@settings(deadline=None, max_examples=5)
+@settings(deadline=None, max_examples=3)
 @given(days=st.tuples(*[st.integers(1, 28)] * 3), hours=st.tuples(*[st.integers(0, 23)] * 3))
 def test_days_and_hours_are_not_read(
     tmp_path_factory: Any, days: tuple[int, int, int], hours: tuple[int, int, int]
