@@ -103,14 +103,20 @@ class Survey:
             alike = np.searchsorted(self.kinds, kinds[fits])
             drawn += np.bincount(alike, minlength=strata)
             drawn_same += np.bincount(alike, weights=columns[3][fits], minlength=strata).astype(np.int64)
-        means = [self._mean(values) for values in (self.weight, self.together)]
-        promised = [posterior.promised(self.logit[self.stratum == number]) for number in range(strata)]
         self._turn = turn
-        self.strata = Strata(means[1] > 0.5, np.array(promised), count, means[0], drawn, drawn_same, same, different)
+        together, promised, weight = self._kinds
+        self.strata = Strata(together, promised, count, weight, drawn, drawn_same, same, different)
 
-    def _mean(self, values: npt.NDArray[np.generic]) -> Floats:
-        result: Floats = np.bincount(self.stratum, weights=values.astype(float)) / np.bincount(self.stratum)
-        return result
+    @cached_property
+    def _kinds(self) -> tuple[npt.NDArray[np.bool_], Floats, Floats]:
+        """Per stratum: whether it is of links, what its log-odds promise, and its mean weight."""
+        ends = np.searchsorted(self.stratum, np.arange(len(self.kinds)), side="right")
+        own = [slice(first, end) for first, end in zip(self.first, ends, strict=True)]
+        return (
+            self.together[self.first].astype(bool),
+            np.array([posterior.promised(self.logit[one]) for one in own]),
+            np.array([self.weight[one].mean() for one in own]),
+        )
 
     def _at(self, place: int) -> Pair:
         return int(self.left[place]), int(self.right[place])

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from resolver import mpi, tables
+from resolver.cli import screen
 from resolver.evaluate import anomalies, groups, symptoms
 from resolver.mpi import profile, runs, store
 
@@ -261,3 +262,13 @@ def test_a_profile_holds_no_value(planted: Planted) -> None:
     assert found["missing"]["ssn"] == pytest.approx(0.35, abs=0.06)
     assert sum(found["scores"]) == pytest.approx(1.0, abs=1e-4)
     assert all(isinstance(value, float) for value in found["missing"].values())
+
+
+def test_the_screen_names_the_first_few() -> None:
+    """The screen shows three at most, and says that the report has the others and what to try."""
+    found = [{"kind": "drift", "says": f"number {number}", "try_next": "look"} for number in range(5)]
+    rows = screen._anomalies({"anomalies": found})
+
+    assert [text for _, text in rows[:3]] == ["number 0", "number 1", "number 2"]
+    assert rows[3] == ("", "2 more, and what to try next: in the report")
+    assert screen._anomalies({"anomalies": []}) == []

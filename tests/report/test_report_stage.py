@@ -14,6 +14,7 @@ import duckdb
 import pytest
 
 from resolver import evaluate, report, tables
+from resolver.evaluate import anomalies
 from resolver.progress import Progress
 from resolver.report import charts
 from resolver.settings import parse
@@ -146,6 +147,18 @@ def test_shows_what_the_run_did(tmp_path: Path) -> None:
         "never proposed 1",
     ):
         assert part in text
+
+
+def test_what_is_strange_is_shown_with_what_to_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An anomaly stands on the page with its next step, and a shared value with the value; a healthy page has none."""
+    assert "What is strange" not in write(tmp_path)
+    found = {"kind": "shared value", "says": "One first name.", "try_next": "Do <this>.", "field": "first_name"}
+    monkeypatch.setattr(anomalies, "find", lambda metrics: [{**found, "source": "s"}])
+    page = write(tmp_path)
+
+    assert "What is strange" in page
+    assert "One first name. The value is ANNA." in page
+    assert "Do &lt;this&gt;." in page
 
 
 def test_without_truth_makes_no_claims(tmp_path: Path) -> None:
