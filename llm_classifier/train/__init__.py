@@ -106,12 +106,16 @@ def _train(settings: TrainSettings, told: tracking.Tracking, progress: Progress)
         padding=ready.tokenizer.pad_token_id,
         dtype=ready.dtype,
     )
-    trainer = _trainer(settings, ready, plan, tokens["train"], splits["train"], weight, told, progress)
+    watch = trainers.Told(progress, told.metrics)
+    trainer = _trainer(settings, ready, plan, tokens["train"], splits["train"], weight, watch)
     resumed = _last_whole(settings.out / CHECKPOINTS)
     if resumed is not None:
         progress.say(f"going on from step {int(resumed.name.partition('-')[2]):,}")
     trained = time.time()
-    trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
+    try:
+        trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
+    finally:
+        watch.close()
     trained = time.time() - trained
 
     logits = {}
@@ -183,8 +187,7 @@ def _trainer(
     tokens: list[list[int]],
     pairs: pl.DataFrame,
     weight: measures.Floats,
-    told: tracking.Tracking,
-    progress: Progress,
+    watch: Any,
 ) -> Any:
     from llm_classifier.score import loading
     from llm_classifier.train import trainers
@@ -235,7 +238,7 @@ def _trainer(
         kind = needs.need("trl").SFTConfig
     else:
         kind = transformers.TrainingArguments
-    callbacks: list[Any] = [trainers.Told(progress, told.metrics)]
+    callbacks: list[Any] = [watch]
     if settings.patience is not None:
         callbacks.append(transformers.EarlyStoppingCallback(early_stopping_patience=settings.patience))
     trainer = (trainers.causal_trainer if causal else trainers.ClassifierTrainer)(

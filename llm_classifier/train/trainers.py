@@ -162,5 +162,8 @@ class Told(transformers.TrainerCallback):
                 f"  step {state.global_step:,}: AUPRC {logs[f'eval_{BEST}']:.4f}, AUROC {logs['eval_auroc']:.4f}"
             )
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-        self.begun.__exit__(None, None, None)
+    def close(self) -> None:
+        """Takes the bar off the screen, however training ended."""
+        if self.begun is not None:
+            self.begun.__exit__(None, None, None)
+            self.begun = None
