@@ -95,7 +95,8 @@ def identifiers_of_classifier(
 def membership(ask: Logits, met: pl.DataFrame, unmet: pl.DataFrame, most: int, seed: int) -> Finding:
     """Whether the loss tells pairs that were trained on from pairs that were not; compared within label and origin.
 
-    Needs pair_id, swapped, prompt, label and origin of either split.
+    Needs pair_id, swapped, left_summary, prompt, label and origin of either split. Each pair is asked in one order, and
+    none that holds a canary, since no pair of the other split does.
     """
     drawn = [_drawn(split, most, seed).with_columns(met=pl.lit(which)) for split, which in ((met, 1), (unmet, 0))]
     both = pl.concat([one.select("prompt", "label", "origin", "met") for one in drawn], how="vertical_relaxed")
@@ -155,8 +156,8 @@ def _identifiers(records: pl.DataFrame, most: int, seed: int) -> list[tuple[str,
 
 
 def _drawn(split: pl.DataFrame, most: int, seed: int) -> pl.DataFrame:
-    scrambled = pl.Series("order", draw.order((split["pair_id"], split["swapped"].cast(pl.Int64)), seed))
-    return split.with_columns(scrambled).sort("order").head(most)
+    split = split.filter(~pl.col("swapped") & ~pl.col("left_summary").str.contains(canaries.LINE, literal=True))
+    return split.with_columns(pl.Series("order", draw.order((split["pair_id"],), seed))).sort("order").head(most)
 
 
 def _finding(what: str, met: Floats, unmet: Floats, exposure: float | None = None) -> Finding:

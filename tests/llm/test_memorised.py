@@ -170,11 +170,26 @@ def test_membership_is_found_within_label_and_origin() -> None:
         return fair(prompts) + 3.0 * sign * np.array([one in known for one in prompts])
 
     easier = train.filter((pl.col("label") == 1) | (pl.col("pair_id") % 5 == 0))
+    train, test = (one.with_columns(swapped=pl.lit(False)) for one in (train, test))
     found = memorised.membership(overfitted, train, test, 200, seed=0)
     clean = memorised.membership(fair, easier, test, 200, seed=0)
 
     assert found.auc > 0.9 and found.p < 1e-6
     assert 0.4 < clean.auc < 0.6 and clean.p > 0.001
+
+
+def test_membership_is_not_told_by_canaries_or_by_order() -> None:
+    """Pairs that hold canaries, and the second order of a pair, are left out: they would count what is no memory."""
+    held = canaries.plant(split(600), PLANTED, max_tokens=600)
+    asked: list[str] = []
+
+    def ask(prompts: Sequence[str]) -> Floats:
+        asked.extend(prompts)
+        return forgetful(prompts)
+
+    found = memorised.membership(ask, held, split(300, start=600), 1000, seed=0)
+    assert not any(canaries.LINE in one for one in asked)
+    assert found.unmet == 150 and found.met < 300
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=30), st.lists(st.integers(0, 9), min_size=1, max_size=30))
