@@ -2,8 +2,9 @@
 
 `demographic` reads what Splink's levels throw away and takes its place. `clinical` reads the two histories together
 with the demographics and takes the place of both: what it adds to the demographic log-odds is what the histories say.
-Both say nothing where nothing was learned, `clinical` also where a side has no history. Both can take a verdict apart,
-feature by feature, and do so from a few records alone where the evidence says which.
+Both say nothing where nothing was learned, or where what is known already settles the pair; `clinical` also where a
+side has no history. Both can take a verdict apart, feature by feature, and do so from a few records alone where the
+evidence says which.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ from resolver.judges.features.population import Population
 from resolver.judges.learned import Folds, Learned, Model, pair_folds, record_folds
 from resolver.judges.trees import Floats, Trees
 
+# Most candidates of a large input are strangers whom Splink has told apart already, and a look at a pair costs some
+# twenty times what Splink's score does: with more pairs than that, those below these log-odds are left to Splink.
+MANY = 2_000_000
+LOWEST_OF_MANY = -10.0
 # Outside of these log-odds of the demographics no history has been seen to change the answer.
 CLINICAL_BOUNDS = (-9.0, 14.0)
 
@@ -124,6 +129,14 @@ class DemographicJudge(_Embedded):
     name = "demographic"
     part: Literal["demographics"] = "demographics"
     asks = (-np.inf, np.inf)
+
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__(evidence)
+        if evidence.pairs is not None:
+            source = f"parquet_file_metadata({database.quote(evidence.pairs)})"
+            ((count,),) = self.con.execute(f"SELECT num_rows FROM {source}").fetchall()
+            if count > MANY:
+                self.asks = (LOWEST_OF_MANY, np.inf)
 
     @property
     def fingerprint(self) -> str:
