@@ -3,8 +3,9 @@
     python benchmarks/blocking.py RECORDS TRUTH [--events EVENTS] [--candidates N] [--memory GIB] [--threads N]
 
 TRUTH is Parquet with record_id (the source's own id, or <source>:<id>) and person_id, and, where ids repeat between
-facilities, facility (a number: <facility> stands for the source facility_<number>). Also prints how many true pairs
-fall below some floors of Splink's log-odds. The truth is read after everything else is done.
+facilities, facility (a number: <facility> stands for the source facility_<number>). Then what is kept of the pairs that
+the rules propose, and how many true pairs fall below some floors of Splink's log-odds. The truth is read after
+everything else is done.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def main() -> None:
                     GROUP BY rid)
                 SELECT a.rid AS left_rid, b.rid AS right_rid FROM whose AS a JOIN whose AS b USING (person)
                 WHERE a.rid < b.rid""")
-            _report(con, ready.read.records, blocked)
+            _report(con, ready.read.records, blocked, ready.model.floor)
 
 
 def _truth(con: duckdb.DuckDBPyConnection, path: Path) -> str:
@@ -73,7 +74,7 @@ def _truth(con: duckdb.DuckDBPyConnection, path: Path) -> str:
     return f"SELECT record_id AS id, {source} AS source, person_id FROM read_parquet({quote(path)})"
 
 
-def _report(con: duckdb.DuckDBPyConnection, records: int, blocked: list[blocking.Blocked]) -> None:
+def _report(con: duckdb.DuckDBPyConnection, records: int, blocked: list[blocking.Blocked], floor: float) -> None:
     rows = con.execute("""
         SELECT rule, count(*), count(true_pairs.left_rid)
         FROM pairs LEFT JOIN true_pairs USING (left_rid, right_rid) GROUP BY rule""").fetchall()
@@ -87,10 +88,14 @@ def _report(con: duckdb.DuckDBPyConnection, records: int, blocked: list[blocking
         share = sum_true / total if total else 0.0
         name = one.planned.rule.name
         print(f"{one.number:3} {name:72} {one.planned.cap:5} {one.pairs:10,} {pairs:10,} {true:9,} {share:11.4%}")
-    print(
-        f"recall {sum_true / max(total, 1):.5f} ({total - sum_true:,} of {total:,} missed) at "
-        f"{sum_pairs / max(records, 1):.2f} candidates per record"
-    )
+    ((kept, kept_true),) = con.execute(f"""
+        SELECT count(*), count(true_pairs.left_rid)
+        FROM pairs LEFT JOIN true_pairs USING (left_rid, right_rid) WHERE logit >= {floor}""").fetchall()
+    for what, found, true in ((f"kept, from {floor:.2f} on", kept, kept_true), ("proposed", sum_pairs, sum_true)):
+        print(
+            f"{what:22} recall {true / max(total, 1):.5f} ({total - true:,} of {total:,} missed) at "
+            f"{found / max(records, 1):.2f} pairs per record"
+        )
     print("found true pairs below, and all candidates from, a floor:")
     for floor in (-4, -6, -8, -10, -12, -15):
         below, above = con.execute(f"""

@@ -176,6 +176,12 @@ def run_link(
     return Linked(folder, link.run(context))
 
 
+@pytest.fixture
+def records(tmp_path: Path) -> Callable[[Sequence[Mapping[str, Any]]], Path]:
+    """Writes rows as a `records` table."""
+    return lambda rows: write_records(tmp_path / "records.parquet", rows)
+
+
 @pytest.fixture(scope="session")
 def rows() -> list[dict[str, Any]]:
     return registry(260)

@@ -32,13 +32,16 @@ def _changed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return kept + new
 
 
-@pytest.mark.parametrize("max_block", [2000, 12])
-def test_adding_equals_scoring_everything(run: Any, rows: list[dict[str, Any]], max_block: int) -> None:
-    """New, changed and removed records: same pairs, same log-odds, same rules, also where blocks pass their cap."""
-    base = run(rows, events=_heights(rows, 3), max_block=max_block)
+@pytest.mark.parametrize(
+    "options", [{"max_block": 2000, "max_candidates_per_record": 2, "floor_logit": -40.0}, {"max_block": 12}]
+)
+def test_adding_equals_scoring_everything(run: Any, rows: list[dict[str, Any]], options: dict[str, Any]) -> None:
+    """New, changed and removed records: same pairs, same log-odds, same rules, also where blocks pass their cap and
+    where the budget cuts proposals off."""
+    base = run(rows, events=_heights(rows, 3), **options)
     later = _changed(rows)
-    added = run(later, events=_heights(later, 3), max_block=max_block, base=base.files)
-    whole = run(later, events=_heights(later, 3), max_block=max_block, model=str(base.files["link_model.json"]))
+    added = run(later, events=_heights(later, 3), base=base.files, **options)
+    whole = run(later, events=_heights(later, 3), model=str(base.files["link_model.json"]), **options)
 
     assert added.facts["pairs_carried_over"] > 0
     assert added.facts["pairs_scored"] < whole.facts["pairs_scored"]

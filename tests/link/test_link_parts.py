@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -138,6 +140,52 @@ def test_chunks_hold_the_same_pairs(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert len(chunks) > 3
     assert [pair for chunk in chunks for pair in chunk] == whole
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("budget", [1.0, 3.0, 50.0])
+def test_the_cut_keeps_the_best_within_the_budget(budget: float) -> None:
+    """Of what the rules propose the likeliest pairs are kept, as many as the budget allows."""
+    pairs = 800
+    rows = {
+        "pair": np.arange(pairs),
+        "rule": np.zeros(pairs, dtype=np.int16),
+        "size": np.full(pairs, 5),
+        "logit": np.linspace(8, -12, pairs),
+        "ends": np.full(pairs, 2),
+    }
+    rule = rules.Rule("ssn", "identifier", ("ssn",))
+    found = planner._choose([rule], rows, 200, budget, 1000, {})
+    kept = pairs if found.cut is None else int((rows["logit"] > found.cut).sum())
+
+    assert [one.rule for one in found.rules] == [rule]
+    assert found.proposed_per_record == pairs / 200
+    assert kept / 200 == pytest.approx(min(budget, pairs / 200), abs=0.05)
+    assert (found.cut is None) == (budget > pairs / 200)
+
+
+def test_words_of_names_are_keys_wherever_they_stand(records: Any) -> None:
+    """Names in another order, or with a further family name, share two words; one shared word needs company."""
+    names = [("VINCENT", "GOYETTE", 2001), ("SCHUSTER GOYETTE", "VINSENT", 1960), ("GOYETTE", "ABEL", 2001)]
+    rows = [
+        {"source": "a", "source_record_id": str(at), "first_name": first, "last_name": last, "sex": "M"}
+        | {"birth_date": datetime.date(year, 2, 3)}
+        for at, (first, last, year) in enumerate(names)
+    ]
+    with duckdb.connect() as made:
+        fields.prepare(made, records(rows))
+        fields.set_crowds_apart(made)
+        rules.prepare(made, clinical=False)
+        shared = {}
+        for rule in rules.RULES:
+            if rule.source in ("words", "word_pairs"):
+                keys = rules.keys(rule)
+                found = made.execute(
+                    f"SELECT DISTINCT a.rid, b.rid FROM ({keys}) a JOIN ({keys}) b ON a.key = b.key AND a.rid < b.rid"
+                ).fetchall()
+                shared[rule.parts] = set(found)
+
+    assert shared["word", "other_word"] == {(0, 1)}
+    assert shared["word", "sex", "year"] == {(0, 2)}
 
 
 def test_large_blocks_are_left_out_and_counted() -> None:

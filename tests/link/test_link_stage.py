@@ -46,10 +46,12 @@ def test_same_input_gives_the_same_bytes(run: Any, linked: Any, rows: list[dict[
 
 
 def test_budget_is_kept(run: Any, rows: list[dict[str, Any]]) -> None:
-    """A smaller budget gives fewer candidates, within it."""
-    small = run(rows, max_candidates_per_record=1.5)
+    """A smaller budget gives fewer candidates, within it: the best of more that were proposed and scored."""
+    small = run(rows, max_candidates_per_record=1.0, floor_logit=-40.0)
 
-    assert small.facts["candidates_per_record"] <= 1.5 * 1.1  # planned on a sample
+    assert small.facts["candidates_per_record"] <= 1.0 * 1.1  # planned on a sample
+    assert small.facts["pairs_scored"] > small.facts["candidates"]
+    assert min(logit for _, _, _, logit in small.pairs()) >= small.facts["kept_from_logit"] > -40
 
 
 def test_a_hub_is_named_and_left_out(run: Any, rows: list[dict[str, Any]]) -> None:
