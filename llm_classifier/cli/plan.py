@@ -76,17 +76,17 @@ def plan(
         click.echo(json.dumps(told, indent=2))
         return
     click.echo(
-        f"{model.parameters / 1e9:.3g} billion weights, {work.rows:,} prompts of {work.mean_tokens:,.0f} tokens "
+        f"{_count(model.parameters)} weights, {work.rows:,} prompts of {work.mean_tokens:,.0f} tokens "
         f"(at most {work.longest:,}), {settings.epochs:g} epochs, {settings.batch} pairs a step"
     )
     click.echo(
         f"{'GPU':15}{'method':8}{'at once':>8}{'twice':>7}{'GiB':>7}{'of':>6}{'hours':>8}{'USD':>8}"
-        f"{'pairs/s':>9}{'cached':>8}  price"
+        f"{'pairs/s':>12}{'cached':>10}  price"
     )
     for one in found:
         click.echo(
             f"{one.gpu.name:15}{one.method:8}{one.micro_batch:8}{'yes' if one.checkpointing else 'no':>7}{one.gib:7.1f}"
-            f"{one.gpu.memory_gib:6.0f}{one.hours:8.2f}{one.usd:8.2f}{one.pairs_per_second:9.1f}{one.cached_prompts:8,}"
+            f"{one.gpu.memory_gib:6.0f}{one.hours:8.2f}{one.usd:8.2f}{one.pairs_per_second:12,.1f}{one.cached_prompts:10,}"
             f"  {one.gpu.price_source}, {one.gpu.price_date}"
         )
     out_of = [gpu.name for gpu in known if gpu.name not in {one.gpu.name for one in found}]
@@ -99,3 +99,7 @@ def plan(
     )
     if out is not None:
         click.echo(f"{out}: tuned for {found[0].gpu.name}")
+
+
+def _count(weights: int) -> str:
+    return f"{weights / 1e9:.3g} billion" if weights >= 1e9 else f"{weights / 1e6:.3g} million"
