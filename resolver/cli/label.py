@@ -233,7 +233,7 @@ class _Session:
         """Store an answer; False where the person thinks again."""
         answer: Any = KEYS[key]
         if answer != "unsure" and self.survey.surprises(asked, answer == "same"):
-            self._say(f"Everything else that is known speaks against it. {key} again to keep it, any other key to look")
+            self._say(f"Everything else speaks against it: {key} again to keep it, any other key to look.")
             if click.getchar().lower() != key:
                 return False
         try:

@@ -84,12 +84,14 @@ def weigh(strata: Strata, seed: int) -> Posterior:
         + np.log(_bell(np.log(SLOPES), SLOPE_SPREAD))[None, :, None]
         + np.log(np.exp(-SLIP_RATE * SLIPS) * np.gradient(SLIPS))[None, None, :]
     )
-    # Likelihood of each stratum's answers: stratum, shift, slope, local, slip.
-    says = share[..., None] * (1 - SLIPS) + (1 - share[..., None]) * SLIPS
-    same, other = (one[:, None, None, None, None] for one in (strata.drawn_same, strata.drawn - strata.drawn_same))
+    # Likelihood of each stratum's answers: stratum, shift, slope, local, slip. Where nobody was asked it is level.
+    asked = strata.drawn > 0
+    says = share[asked, ..., None] * (1 - SLIPS) + (1 - share[asked, ..., None]) * SLIPS
+    same, other = (one[asked, None, None, None, None] for one in (strata.drawn_same, strata.drawn - strata.drawn_same))
     likely = same * np.log(says) + other * np.log1p(-says)
-    peak = likely.max(axis=(1, 2, 3, 4), keepdims=True)
-    weight = np.exp(likely - peak) * local[None, None, None, :, None]
+    weight = np.ones((len(asked), *share.shape[1:], len(SLIPS)))
+    weight[asked] = np.exp(likely - likely.max(axis=(1, 2, 3, 4), keepdims=True))
+    weight *= (local / local.sum())[None, None, None, :, None]
     joint = before + np.log(weight.sum(axis=3)).sum(axis=0)
     joint = np.exp(joint - joint.max())
     joint /= joint.sum()

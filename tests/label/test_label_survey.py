@@ -49,7 +49,7 @@ def test_every_question_comes_up_once(opened: Opened) -> None:
 
 def test_samples_of_a_stratum_are_fair(opened: Opened) -> None:
     """Over many seeds, the share of right pairs among the first of a stratum is that of the stratum, by weight."""
-    surveys = [Survey(opened, seed) for seed in range(12)]
+    surveys = [Survey(opened, seed) for seed in range(8)]
     stratum = int(np.argmax(np.bincount(surveys[0].stratum)))
     first, whole = [], []
     for survey in surveys:
@@ -57,7 +57,7 @@ def test_samples_of_a_stratum_are_fair(opened: Opened) -> None:
         first += survey.logit[own[: len(own) // 4]].tolist()
         whole.append(np.average(survey.logit[own], weights=survey.weight[own]))
 
-    assert np.mean(first) == pytest.approx(np.mean(whole), abs=0.6)
+    assert np.mean(first) == pytest.approx(np.mean(whole), abs=0.8)
 
 
 def test_answers_are_verdicts_with_their_event(site: Any, opened: Opened) -> None:
