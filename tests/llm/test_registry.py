@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from llm_classifier.cli.models import models, promote, rollback
 from llm_classifier.registry import gate, history, metrics
 from llm_classifier.registry.metrics import Figure, Metrics, Slice
 from llm_classifier.registry.store import Registry
+from llm_classifier.settings import load
 from llm_classifier.settings.registry import GateSettings
 from resolver import files
 from resolver.cli import main
@@ -360,6 +362,29 @@ def test_promote_ends_with_3_where_the_gate_is_not_met(
     assert leave.value.code == 3
     assert json.loads(said.out)["passed"] is False
     assert said.err.startswith("resolver: Version 2 is not put into production: auprc of all pairs is 12.5% worse")
+
+
+def test_the_shipped_config_shows_every_default() -> None:
+    """configs/llm.yaml has each setting of the registry's gate, predeploy, deploy and workflow, as it is without it."""
+    path = Path(__file__).parents[2] / "configs" / "llm.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    shown = {**content, "gate": content["registry"]["gate"]}
+    found = load(path)
+    assert found.registry is not None and found.workflow is not None
+    for name, section in {
+        "gate": found.registry.gate,
+        "predeploy": found.predeploy,
+        "deploy": found.deploy,
+        "workflow": found.workflow,
+    }.items():
+        fields = type(section).model_fields
+        assert set(shown[name]) == set(fields), name
+        own = {one for one, field in fields.items() if field.is_required()} | {"dataset"}
+        assert section == section.model_copy(
+            update={
+                one: field.get_default(call_default_factory=True) for one, field in fields.items() if one not in own
+            }
+        ), name
 
 
 def test_a_dry_run_decides_nothing(registry: Registry, paper_model: Make, tmp_path: Path) -> None:
