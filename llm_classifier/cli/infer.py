@@ -1,4 +1,4 @@
-"""`resolver infer` and `resolver pods`: the language model on rented machines, launched once and collected later."""
+"""`resolver infer` and `resolver pods`: the language model apart from the run, launched once and collected later."""
 
 from __future__ import annotations
 
@@ -30,16 +30,17 @@ JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on 
 @SET
 @JSON
 def infer(config: Path, wait: bool, again: bool, cancel: bool, overrides: tuple[str, ...], as_json: bool) -> None:
-    """The whole way with a language model on a rented machine.
+    """The whole way with a language model that works apart from the run: launch, then collect.
 
-    The first call does what needs no machine, sends the open pairs, orders a machine (section pods of the config) and
-    ends with exit code 75: come back later. Later calls say how it stands, or collect the answers, hold them against
-    what was asked, and go on to the index. The same pairs are the same job: it is never launched twice.
+    The first call does what needs no model, hands the open pairs to a worker and ends with exit code 75: come back
+    later. Later calls say how it stands, or collect the answers, hold them against what was asked, and go on to the
+    index. The same pairs are the same job: it is never launched twice. The worker is a process of its own on this
+    machine, with a deadline (section pods of the config); rented machines are to follow.
 
     \b
     resolver infer my.yaml                 launch; again later: collect, and finish the run
     resolver infer my.yaml --wait          all in one go
-    resolver infer my.yaml --cancel        end its machines
+    resolver infer my.yaml --cancel        end its workers
     """
     from llm_classifier.pods import asking
     from resolver import settings
@@ -48,7 +49,7 @@ def infer(config: Path, wait: bool, again: bool, cancel: bool, overrides: tuple[
 
     loaded = settings.load(config, overrides)
     if loaded.llm.backend != "pods":
-        raise UsageError(f"{config} asks no rented machine.", do="Set llm.backend to pods, and llm.model.")
+        raise UsageError(f"{config} asks no worker apart from the run.", do="Set llm.backend to pods, and llm.model.")
     if "llm" not in loaded.adjudicate.judges:
         raise UsageError(f"{config} does not ask the judge llm.", do="Add llm to adjudicate.judges.")
     if cancel:
@@ -100,8 +101,7 @@ def list_(config: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 def reap(config: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     """End machines that are past their deadline, or whose job is over. For cron, on any machine.
 
-    The deadline is part of a machine's name, so it needs nothing but the provider's key: it works where the record of
-    jobs is lost, and with a config that has no more than a section pods.
+    The deadline is part of a worker's name, so that it works where the record of jobs is lost.
 
     \b
     */5 * * * *  resolver pods reap /etc/resolver/pods.yaml
@@ -159,4 +159,4 @@ def _row(one: Found, cost: float | None) -> dict[str, Any]:
     },
 )
 def pods() -> None:
-    """Machines that are rented: see them, and end those that should be gone."""
+    """Workers of `resolver infer`: see them, and end those that should be gone."""

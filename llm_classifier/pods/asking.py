@@ -23,8 +23,9 @@ from llm_classifier.pods.machine import Collected, Heartbeat, Machine
 from llm_classifier.pods.names import PodName
 from llm_classifier.pods.parcel import Parcel
 from llm_classifier.pods.providers import Offer, Order, Provider
+from llm_classifier.pods.providers.local import Local
 from resolver import files
-from resolver.errors import PendingError, RunError, UsageError
+from resolver.errors import PendingError, RunError
 from resolver.progress import Progress
 from resolver.settings import Settings
 
@@ -63,8 +64,8 @@ def answers(prompts: Sequence[str], model: Path, settings: Settings, progress: P
         job = jobs.get(key)
         if job is None and not leave.launch:
             raise PendingError(
-                f"{len(prompts):,} prompts wait for a rented machine.",
-                do="Launch one with: resolver infer CONFIG",
+                f"{len(prompts):,} prompts wait for a worker.",
+                do="Launch it with: resolver infer CONFIG",
             )
         errand = _errand(prompts, key, told.fingerprint, model, settings)
         job = jobs.add(key, "score", terms(settings), time.time())
@@ -88,7 +89,7 @@ def answers(prompts: Sequence[str], model: Path, settings: Settings, progress: P
 def _follow(machine: Machine, key: str, errand: Scoring, leave: Leave, progress: Progress) -> Job:
     """Step on while steps lead somewhere; with leave to wait, to the end."""
     job, steps = machine.step(key, errand), 1
-    with progress.step("rented machine", None, "parts") as step:
+    with progress.step("worker", None, "parts") as step:
         done = 0
         while not job.over:
             was, job = job, machine.step(key, errand)
@@ -110,12 +111,7 @@ def _follow(machine: Machine, key: str, errand: Scoring, leave: Leave, progress:
 
 def _errand(prompts: Sequence[str], key: str, fingerprint: str, model: Path, settings: Settings) -> Scoring:
     pods, home = settings.pods, place_of_jobs(settings).parent / "pods"
-    local = pods.provider == "local"
-    if not local and (pods.bridge is None or pods.model is None or not pods.image):
-        raise UsageError(
-            "A machine elsewhere needs pods.bridge, pods.model and pods.image.", do="Set them in the config."
-        )
-    bridge = bridges.reach(pods.bridge or f"file://{(home / 'bridge').absolute()}")
+    bridge = bridges.reach(f"file://{(pods.bridge or home / 'bridge').absolute()}")
     seal = _seal(home / "seals" / key)
     return Scoring(
         Parcel(bridge, key, seal),
@@ -123,8 +119,7 @@ def _errand(prompts: Sequence[str], key: str, fingerprint: str, model: Path, set
         prompts,
         fingerprint,
         pods.backend,
-        pods.image,
-        pods.model or str(model.absolute()),
+        str((pods.model or model).absolute()),
         home / "answers" / key,
     )
 
@@ -169,34 +164,17 @@ def _seal(path: Path) -> bytes:
 
 
 def provider(settings: Settings) -> Provider:
-    pods = settings.pods
-    if pods.provider == "local":
-        from llm_classifier.pods.providers.local import Local
-
-        return Local(place_of_jobs(settings).parent / "pods" / "machines")
-    from llm_classifier.pods.providers.runpod import KEY, RunPod
-
-    return RunPod(
-        os.environ.get(KEY, ""),
-        machines=pods.machines,
-        regions=pods.regions,
-        cloud=pods.cloud,
-        registry=pods.registry,
-        url=pods.url,
-    )
+    return Local(place_of_jobs(settings).parent / "pods" / "machines")
 
 
 def terms(settings: Settings) -> Terms:
     pods = settings.pods
     return Terms(
         hours=pods.hours,
-        grace_minutes=pods.grace_minutes,
         boot_minutes=pods.boot_minutes,
         stall_minutes=pods.stall_minutes,
-        # A process of this machine is listed at once.
-        settle_minutes=pods.settle_minutes if pods.provider != "local" else 0.0,
+        settle_minutes=0.0,  # a process of this machine is listed at once
         attempts=pods.attempts,
-        cap=pods.max_cost,
     )
 
 

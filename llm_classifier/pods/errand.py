@@ -32,7 +32,6 @@ class Scoring:
     prompts: Sequence[str]
     fingerprint: str
     backend: str  # on the rented machine
-    image: str
     model: str  # where the rented machine finds the model
     home: Path  # where results are kept, part by part
 
@@ -53,7 +52,7 @@ class Scoring:
             "BRIDGE": self.parcel.bridge.address,
             "MODEL": self.model,
         }
-        return Order(str(name), offer, self.image, {f"{PREFIX}{key}": value for key, value in told.items()})
+        return Order(str(name), offer, "", {f"{PREFIX}{key}": value for key, value in told.items()})
 
     def heartbeat(self) -> Heartbeat | None:
         return self.parcel.heard()

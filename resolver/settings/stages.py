@@ -67,7 +67,7 @@ class LlmJudgeSettings(Section):
 
     backend: Literal["transformers", "vllm", "vllm-server", "pods"] = "transformers"
     """transformers: in this process. vllm: an offline engine, in an environment of its own. vllm-server: over HTTP.
-    pods: on a rented machine (section pods), which `resolver infer` launches."""
+    pods: a worker apart from the run (section pods), which `resolver infer` launches."""
 
     endpoint: str | None = None
     """vllm-server: its address, http://HOST:PORT. Its key, if it wants one, is in the environment: RESOLVER_LLM_KEY."""
