@@ -213,6 +213,9 @@ def models(
         table = views.told(entries)
     else:
         versions = registry.versions()
+        if not versions and not as_json:
+            click.echo(f"{registry.dir} holds no models yet.")
+            return
         shown = [views.facts(one) for one in versions]
         table = views.overview(versions)
     if as_json:

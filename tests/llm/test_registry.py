@@ -423,6 +423,7 @@ def test_models_shows_tables(registry: Registry, paper_model: Make) -> None:
     put(registry, paper_model("two"), auprc=0.9)
     at = ("--registry", registry.dir)
 
+    assert "holds no models yet" in call(models, "--registry", registry.dir / "other").output
     assert "production" in call(models, *at).output
     assert "+0.1000" in call(models, *at, "--compare", 1, 2).output
     assert "promoted" in call(models, *at, "--history").output
