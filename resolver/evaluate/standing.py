@@ -16,8 +16,11 @@ UNSCORED = -1.5  # log-odds of a pair that blocking never proposed
 RULED_OUT = -6.0  # two persons whose pairs say less than 1 to 400 are taken to be two
 
 
-def lay(con: duckdb.DuckDBPyConnection, decisions: str, clusters: str) -> None:
-    """Make the table `standing`: left_rid, right_rid, together (in one person of the run), logit, weight (pairs)."""
+def lay(con: duckdb.DuckDBPyConnection, decisions: str, clusters: str) -> float:
+    """Make the table `standing`: left_rid, right_rid, together (in one person of the run), logit, weight (pairs).
+
+    Gives the number of pairs that are expected to be of one person among those that are ruled out.
+    """
     con.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE members AS
@@ -44,6 +47,14 @@ def lay(con: duckdb.DuckDBPyConnection, decisions: str, clusters: str) -> None:
     )
     con.execute(
         f"""
+        CREATE OR REPLACE TEMP TABLE apart AS
+        SELECT arg_max(left_rid, (logit, -left_rid, -right_rid)) AS left_rid,
+            arg_max(right_rid, (logit, -left_rid, -right_rid)) AS right_rid,
+            (sum(logit) + {UNSCORED} * (pairs - count(*))) / sqrt(pairs) AS logit, count(*) AS scored
+        FROM scored WHERE one <> other GROUP BY least(one, other), greatest(one, other), pairs"""
+    )
+    con.execute(
+        f"""
         CREATE OR REPLACE TEMP TABLE standing AS
         SELECT least(a.rid, b.rid) AS left_rid, greatest(a.rid, b.rid) AS right_rid, true AS together, a.logit,
             a.place AS weight
@@ -51,10 +62,11 @@ def lay(con: duckdb.DuckDBPyConnection, decisions: str, clusters: str) -> None:
             AND b.place = CAST(md5_number_lower(CAST(a.rid AS VARCHAR)) % a.place AS BIGINT)
         WHERE a.place > 0
         UNION ALL
-        SELECT arg_max(left_rid, (logit, -left_rid, -right_rid)), arg_max(right_rid, (logit, -left_rid, -right_rid)),
-            false, (sum(logit) + {UNSCORED} * (pairs - count(*))) / sqrt(pairs) AS sum, count(*)
-        FROM scored WHERE one <> other
-        GROUP BY least(one, other), greatest(one, other), pairs HAVING sum > {RULED_OUT}"""
+        SELECT left_rid, right_rid, false, logit, scored FROM apart WHERE logit > {RULED_OUT}"""
     )
-    for name in ("members", "scored", "own"):
+    ((lost,),) = con.execute(
+        f"SELECT coalesce(sum(scored / (1 + exp(least(-logit, 50)))), 0) FROM apart WHERE logit <= {RULED_OUT}"
+    ).fetchall()
+    for name in ("members", "scored", "own", "apart"):
         con.execute(f"DROP TABLE {name}")
+    return float(lost)
