@@ -4,7 +4,7 @@
     comparisons.py  the comparisons and their levels
     training.py     m and u without labels
     rules.py        the catalogue of blocking rules         clinical.py   keys from clinical events
-    planner.py      which rules, within the budget          blocking.py   candidate pairs
+    planner.py      which rules, and from which score on    blocking.py   candidate pairs
     scoring.py      scores, and one score taken apart       splinking.py  the door to Splink
     model.py        the trained model as a file             incremental.py  adding to a published run
     linking.py      the stage itself, top to bottom
