@@ -6,6 +6,7 @@ import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -38,6 +39,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def vllm_python() -> Path:
     """The interpreter of the environment with vLLM."""
     return VLLM_PYTHON
+
+
+@pytest.fixture(scope="session")
+def fake() -> ModuleType:
+    """fake_vllm.py: a server that answers as vLLM does."""
+    spec = importlib.util.spec_from_file_location("fake_vllm", HERE / "fake_vllm.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

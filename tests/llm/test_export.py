@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -168,18 +169,11 @@ def test_verify_says_which_and_by_how_much(exported: dict[str, Any], tmp_path: P
     assert "condition" not in bad.output + str(bad.exception)
 
 
-def test_verify_asks_a_server(exported: dict[str, Any]) -> None:
+def test_verify_asks_a_server(exported: dict[str, Any], fake: ModuleType) -> None:
     """Over HTTP: one that answers with probabilities instead of logits is found out."""
-    import importlib.util
-    import sys
-
     from llm_classifier.score.server import tokenizer
     from llm_classifier.verify import verify
 
-    spec = importlib.util.spec_from_file_location("fake_vllm", Path(__file__).with_name("fake_vllm.py"))
-    assert spec is not None and spec.loader is not None
-    fake = sys.modules.setdefault("fake_vllm", importlib.util.module_from_spec(spec))
-    spec.loader.exec_module(fake)
     folder = exported["classifier"].folder
     golden = pl.read_parquet(folder / "golden.parquet")
     known = {

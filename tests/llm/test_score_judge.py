@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import itertools
 import json
 import math
@@ -12,7 +11,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -40,16 +38,6 @@ class Heard(Progress):
 
     def say(self, text: str) -> None:
         self.lines.append(text)
-
-
-@pytest.fixture(scope="session")
-def fake() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("fake_vllm", Path(__file__).with_name("fake_vllm.py"))
-    assert spec is not None and spec.loader is not None
-    module = sys.modules["fake_vllm"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["fake_vllm"]
 
 
 def says(tokens: Tokens) -> float:

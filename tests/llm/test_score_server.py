@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,16 +16,6 @@ from resolver.errors import PendingError, UsageError
 pytestmark = pytest.mark.llm
 
 PROMPTS = [f"condition since {1900 + year}" for year in range(60)]
-
-
-@pytest.fixture(scope="session")
-def fake() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("fake_vllm", Path(__file__).with_name("fake_vllm.py"))
-    assert spec is not None and spec.loader is not None
-    module = sys.modules["fake_vllm"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["fake_vllm"]
 
 
 def says(tokens: tuple[int, ...]) -> float:
