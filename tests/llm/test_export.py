@@ -122,9 +122,10 @@ def test_the_serving_manifest_says_how_to_ask(exported: dict[str, Any]) -> None:
         artifact.check(made.folder)
 
 
-def test_a_base_in_four_bits_stays_so(tiny_base: Path, tmp_path: Path) -> None:
+def test_a_base_in_four_bits_stays_so(tiny_base: Path, tmp_path: Path, exported: dict[str, Any]) -> None:
     """It is merged into the four-bit weights that it was trained on, and says how far rounding moved its answers."""
     from llm_classifier.export import export
+    from llm_classifier.score.usage import parameters
 
     made = export(
         adapter(tmp_path / "trained", tiny_base, "classifier", "nf4"), tmp_path / "merged", progress=Progress()
@@ -132,6 +133,7 @@ def test_a_base_in_four_bits_stays_so(tiny_base: Path, tmp_path: Path) -> None:
     config = json.loads((made.folder / "config.json").read_text())
     assert config["quantization_config"]["bnb_4bit_quant_type"] == "nf4"
     assert made.artifact.dtype == "nf4"
+    assert parameters(made.folder) == parameters(exported["classifier"].folder)  # packed, two to a byte
     plain = sum(path.stat().st_size for path in tiny_base.glob("*.safetensors"))
     assert sum(path.stat().st_size for path in made.folder.glob("*.safetensors")) < 0.6 * plain
     golden = pl.read_parquet(made.folder / "golden.parquet")["logit"].to_numpy()

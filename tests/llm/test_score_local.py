@@ -84,6 +84,36 @@ def test_a_model_without_its_head_is_refused(tiny_base: Path, tmp_path: Path) ->
         open_backend(folder, device="cpu")
 
 
+def test_what_scoring_took(tiny_classifier: Path) -> None:
+    """Two operations per parameter and token that was computed, and their share of what this machine can do."""
+    from llm_classifier.score.local import TransformersBackend
+    from llm_classifier.score.usage import Usage
+
+    backend = TransformersBackend(tiny_classifier, device="cpu")
+    list(backend.logits(PROMPTS))
+    told, limit = backend.usage, backend.limit()
+    assert told.prompts == len(PROMPTS) and told.seconds > 0 and told.tokens > 3 * len(PROMPTS)
+    assert 0 < told.facts(limit)["share_of_limit"] < 1
+    backend.close()
+    usage = Usage(parameters=1000, prompts=10, tokens=500, cached=200, seconds=2.0)
+    assert usage.facts(1e6) == {
+        "prompts": 10,
+        "prompt_tokens": 500,
+        "cache_hit_rate": 0.4,
+        "seconds": 2.0,
+        "pairs_per_second": 5.0,
+        "tokens_per_second": 250.0,
+        "operations": 600_000.0,
+        "retries": 0,
+        "refused": 0,
+        "limit_tflops": 1e-6,
+        "share_of_limit": 0.3,
+    }
+    assert (
+        str(usage) == "10 prompts of 500 tokens, 40% of them from the cache, in 2.0 s: 5.0 pairs/s, 6e-07 T operations"
+    )
+
+
 def test_no_such_backend(tiny_classifier: Path) -> None:
     """The error lists those there are."""
     from llm_classifier.score import open_backend
