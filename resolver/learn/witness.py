@@ -21,6 +21,7 @@ UNLIKELY = -5.0  # pairs below are two persons; what share of them comes from on
 OPEN = 4.0  # pairs within are open
 FEWEST = 20  # open pairs of one source, for the line to be known at all
 ROUNDS = 3_000
+MOST_CHANGE = 0.25  # of the expected matches, by a line that is believed
 
 
 @dataclass(frozen=True)
@@ -65,4 +66,9 @@ def hear(score: Floats, same: NDArray[np.bool_], weights: Floats | None = None) 
         slope, intercept = line(both, np.concatenate([here, there]), counted, start=before)
         if abs(slope - before[0]) + abs(intercept - before[1]) < 1e-6:
             break
+    # Where sources register look-alikes, or the same people in their own way, the share of one source tells of that and
+    # not of the scores: a line that finds many more matches than these, or many fewer, is none to believe.
+    expected, found = (float((counted * probability(odds)).sum()) for odds in (both, slope * both + intercept))
+    if abs(found - expected) > MOST_CHANGE * expected:
+        return NOBODY
     return Witness(slope, intercept, chance, twice, heard)

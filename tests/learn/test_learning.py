@@ -111,6 +111,15 @@ def test_sources_bear_witness_to_scores(twice: float) -> None:
     assert heard.twice == pytest.approx(twice, abs=0.02)
 
 
+def test_a_witness_that_finds_far_more_matches_is_not_believed() -> None:
+    """Where pairs of a middling score are seldom of one source for reasons of their own, scores stay as they are."""
+    rng = np.random.default_rng(6)
+    scores = np.concatenate([rng.normal(-8, 1, 40_000), rng.normal(-3, 1, 8_000), rng.normal(8, 2, 3_000)])
+    same = rng.random(len(scores)) < np.where(scores < -5, 0.2, np.where(scores < 0, 0.08, 0.02))
+
+    assert witness.hear(scores, same) == witness.NOBODY
+
+
 def test_one_source_bears_no_witness() -> None:
     """Where all pairs come from one source, scores stay as they are."""
     scores = np.linspace(-9, 9, 1000)
