@@ -45,7 +45,7 @@ def label(what: Path, until: float, most: int, answers: Path | None, as_json: bo
     Asks first where an answer changes most, and among pairs of a kind at random, so that the answers speak for all
     pairs. Each is stored at once as what a person said: it takes effect, and binds every later run. CONFIG is the
     config of a finished run, RUN its folder. Pairs of persons that the run rules out (less than 1 to 400) are not asked
-    about; recall is of the pairs that were scored, and counts as many of those for lost as the run expects.
+    about and are taken to be right; recall is of the pairs that were scored.
 
     \b
     y  the same person      n  different persons      u  can't say

@@ -16,11 +16,8 @@ UNSCORED = -1.5  # log-odds of a pair that blocking never proposed
 RULED_OUT = -6.0  # two persons whose pairs say less than 1 to 400 are taken to be two
 
 
-def lay(con: duckdb.DuckDBPyConnection, decisions: str, clusters: str) -> float:
-    """Make the table `standing`: left_rid, right_rid, together (in one person of the run), logit, weight (pairs).
-
-    Gives the number of pairs that are expected to be of one person among those that are ruled out.
-    """
+def lay(con: duckdb.DuckDBPyConnection, decisions: str, clusters: str) -> None:
+    """Make the table `standing`: left_rid, right_rid, together (in one person of the run), logit, weight (pairs)."""
     con.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE members AS
@@ -47,14 +44,6 @@ def lay(con: duckdb.DuckDBPyConnection, decisions: str, clusters: str) -> float:
     )
     con.execute(
         f"""
-        CREATE OR REPLACE TEMP TABLE apart AS
-        SELECT arg_max(left_rid, (logit, -left_rid, -right_rid)) AS left_rid,
-            arg_max(right_rid, (logit, -left_rid, -right_rid)) AS right_rid,
-            (sum(logit) + {UNSCORED} * (pairs - count(*))) / sqrt(pairs) AS logit, count(*) AS scored
-        FROM scored WHERE one <> other GROUP BY least(one, other), greatest(one, other), pairs"""
-    )
-    con.execute(
-        f"""
         CREATE OR REPLACE TEMP TABLE standing AS
         SELECT least(a.rid, b.rid) AS left_rid, greatest(a.rid, b.rid) AS right_rid, true AS together, a.logit,
             a.place AS weight
@@ -62,11 +51,10 @@ def lay(con: duckdb.DuckDBPyConnection, decisions: str, clusters: str) -> float:
             AND b.place = CAST(md5_number_lower(CAST(a.rid AS VARCHAR)) % a.place AS BIGINT)
         WHERE a.place > 0
         UNION ALL
-        SELECT left_rid, right_rid, false, logit, scored FROM apart WHERE logit > {RULED_OUT}"""
+        SELECT arg_max(left_rid, (logit, -left_rid, -right_rid)), arg_max(right_rid, (logit, -left_rid, -right_rid)),
+            false, (sum(logit) + {UNSCORED} * (pairs - count(*))) / sqrt(pairs) AS sum, count(*)
+        FROM scored WHERE one <> other
+        GROUP BY least(one, other), greatest(one, other), pairs HAVING sum > {RULED_OUT}"""
     )
-    ((lost,),) = con.execute(
-        f"SELECT coalesce(sum(scored / (1 + exp(least(-logit, 50)))), 0) FROM apart WHERE logit <= {RULED_OUT}"
-    ).fetchall()
-    for name in ("members", "scored", "own", "apart"):
+    for name in ("members", "scored", "own"):
         con.execute(f"DROP TABLE {name}")
-    return float(lost)

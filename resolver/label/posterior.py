@@ -47,7 +47,6 @@ class Strata:
     drawn_same: Ints
     known_same: Ints
     known_different: Ints
-    ruled_out: float = 0.0  # pairs of one person that are expected among those that nobody is asked about
 
     @property
     def unknown(self) -> Ints:
@@ -116,7 +115,7 @@ def weigh(strata: Strata, seed: int) -> Posterior:
     pairs = right * strata.weight
     inside, outside = pairs[:, strata.together].sum(axis=1), pairs[:, ~strata.together].sum(axis=1)
     linked = float((strata.count * strata.weight)[strata.together].sum())
-    true = inside + outside + rng.poisson(strata.ruled_out * np.exp(SHIFTS[shift]))
+    true = inside + outside
     return Posterior(
         _figure(inside / linked) if linked else None,
         _figure(inside / np.maximum(true, 1)) if true.any() else None,

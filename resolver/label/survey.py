@@ -41,7 +41,7 @@ class Survey:
         self.index = run.settings.index_path
         self.seed = run.settings.run.seed if seed is None else seed
         self.run_id = _published(run)
-        self.ruled_out = standing.lay(run.con, "decisions", "clusters")
+        standing.lay(run.con, "decisions", "clusters")
         found = run.con.execute(
             f"SELECT left_rid, right_rid, together, logit, weight, {SPREAD.format(seed=self.seed)} AS spread"
             " FROM standing ORDER BY left_rid, right_rid"
@@ -105,9 +105,7 @@ class Survey:
             drawn_same += np.bincount(alike, weights=columns[3][fits], minlength=strata).astype(np.int64)
         self._turn = turn
         together, promised, weight = self._kinds
-        self.strata = Strata(
-            *(together, promised, count, weight, drawn, drawn_same, same, different), ruled_out=self.ruled_out
-        )
+        self.strata = Strata(together, promised, count, weight, drawn, drawn_same, same, different)
 
     @cached_property
     def _kinds(self) -> tuple[npt.NDArray[np.bool_], Floats, Floats]:
