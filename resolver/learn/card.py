@@ -79,7 +79,7 @@ def _figures(figures: Sequence[dict[str, Any]]) -> list[str]:
         *_table(head, rows),
         "",
         "Pairs after clustering. Recall counts pairs that blocking has lost as missed; the last column says how many",
-        "it has kept of the true pairs, at how many scored candidates per record.",
+        "it has kept of the true pairs, at how many kept candidates per record.",
         "",
     ]
     for one in figures:
