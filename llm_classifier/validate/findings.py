@@ -13,6 +13,7 @@ from llm_classifier.settings.registry import GateSettings
 from llm_classifier.validate import variants
 from llm_classifier.validate.sensitivity import Sensitivity
 
+WEAK = 0.6  # the lower end of AUROC: below it answers of +-2 log-odds are noise more often than not
 BEHIND = 0.05  # of a slice's AUROC against all: half of what usually lies between a good and a useless feature
 UNSURE = 0.03  # calibration error: at log-odds near 0, three pairs in a hundred decided wrongly on its account
 SHARPEST = 0.67  # temperature above 1.5 shrinks log-odds by a third and more: it says too much too surely
@@ -31,10 +32,24 @@ class Finding:
 
 def find(metrics: Metrics, seen: Sensitivity | None, *, model: str, dataset: str, config: str) -> list[Finding]:
     """Oddities, the gravest first. `model`, `dataset`, `config`: how they are called in commands."""
-    found = [*_behind(metrics, config), *_overconfident(metrics, model, dataset, config)]
+    found = [*_weak(metrics, config), *_behind(metrics, config), *_overconfident(metrics, model, dataset, config)]
     if seen is None:
         return found
     return [*_leaks(seen, model, dataset), *found, *_carried(seen, model, dataset), *_unstable(seen, config)]
+
+
+def _weak(metrics: Metrics, config: str) -> list[Finding]:
+    auroc, recall = metrics.headline.get("auroc"), metrics.headline.get("recall")
+    if auroc is None or auroc.low >= WEAK:
+        return []
+    silent = " It calls nothing one person." if recall is not None and recall.value == 0 else ""
+    return [
+        Finding(
+            "weak",
+            f"It knows little: AUROC {auroc.value:.3f}, at least {auroc.low:.3f}, where .5 is chance.{silent}",
+            f"resolver llm train {config} --set train.epochs=6   (is it still learning? OUT/run/record.json has its history)",
+        )
+    ]
 
 
 def _behind(metrics: Metrics, config: str) -> list[Finding]:

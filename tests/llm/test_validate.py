@@ -121,6 +121,7 @@ def test_a_sound_model_raises_nothing() -> None:
     ("kind", "found", "sensitivity"),
     [
         ("carried", metrics(), seen(without_allergies=0.6)),
+        ("weak", metrics(auroc=0.55), None),
         ("leak", metrics(), seen(only_devices=0.899)),
         ("unstable", metrics(), seen(turned_sides_swapped=0.1)),
         ("length", metrics(), seen(length=0.5)),
