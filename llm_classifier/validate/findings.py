@@ -47,7 +47,7 @@ def _weak(metrics: Metrics, config: str) -> list[Finding]:
         Finding(
             "weak",
             f"It knows little: AUROC {auroc.value:.3f}, at least {auroc.low:.3f}, where .5 is chance.{silent}",
-            f"resolver llm train {config} --set train.epochs=6   (is it still learning? OUT/run/record.json has its history)",
+            f"resolver llm train {config} --set train.epochs=6   (is it still learning? see run/record.json)",
         )
     ]
 
