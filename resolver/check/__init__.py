@@ -56,6 +56,7 @@ def look(settings: Settings, progress: Progress, gpu: estimate.Gpu) -> dict[str,
         else:
             found["blocking"] = {
                 "rules": list(reach.rules),
+                "proposed": round(reach.proposed_per_record * reach.records),
                 "candidates_per_record": round(reach.candidates_per_record, 2),
                 "candidates": round(reach.candidates_per_record * reach.records),
                 "hubs": list(reach.hubs),

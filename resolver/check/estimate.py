@@ -19,17 +19,16 @@ import duckdb
 from resolver import database
 from resolver.settings import Settings
 
-# From one run over five facilities on 2 cores: 6,337 records, 4.0 million event rows, 158,449 candidate pairs, of which
-# 84,700 were kept; ingest took 4.9 s per million rows while the machine was shared with others. Per unit of that:
-LINK_PER_MILLION_CANDIDATES = 9.0
-LEARN_PER_MILLION_PAIRS = 222.0
-ADJUDICATE_PER_MILLION_PAIRS = 43.0
-DECIDE_PER_MILLION_PAIRS = 1.4
-CLUSTER_PER_MILLION_PAIRS = 0.7
-GOLDEN_PER_MILLION_RECORDS = 74.0
-PUBLISH_PER_MILLION_RECORDS = 32.0
-REPORT_PER_MILLION_PAIRS = 2.6
-KEPT = 0.54  # of the candidates
+# From two runs over five facilities on 2 cores, one of each way of learning: 6,337 records, 4.0 million event rows,
+# 0.63 million proposed pairs, of which 164,275 were kept; ingest took 3.1 s per million rows. Per unit of that:
+LINK_PER_MILLION_PROPOSED = 0.7
+LEARN_PER_MILLION_PAIRS = 95.0
+ADJUDICATE_PER_MILLION_PAIRS = 23.0
+DECIDE_PER_MILLION_PAIRS = 0.6
+CLUSTER_PER_MILLION_PAIRS = 0.3
+GOLDEN_PER_MILLION_RECORDS = 50.0
+PUBLISH_PER_MILLION_RECORDS = 21.0
+REPORT_PER_MILLION_PAIRS = 4.5
 
 USUAL_SECONDS_PER_MILLION_ROWS = 1.5  # where there are too few rows to measure it
 ENOUGH_ROWS = 500_000
@@ -43,7 +42,7 @@ BYTES_PER_RECORD = 4_000
 BYTES_PER_LEARNED_PAIR = 4_500
 DISK_PER_RECORD = 2_000
 DISK_PER_EVENT = 40
-DISK_PER_CANDIDATE = 80
+DISK_PER_PROPOSED = 20
 
 GPU_START_SECONDS = 600
 
@@ -76,13 +75,13 @@ def of_run(
     settings: Settings, ingested: dict[str, Any], found: dict[str, Any], plan_seconds: float, gpu: Gpu
 ) -> dict[str, Any]:
     records, events = found["records"], found["events"]
-    candidates = found["blocking"]["candidates"]
-    pairs = KEPT * candidates
-    learned = min(pairs, settings.learn.max_pairs) if settings.learn.way != "none" else 0.0
+    proposed, pairs = found["blocking"]["proposed"], found["blocking"]["candidates"]
+    # auto may take the model that ships, which costs next to nothing; whether it does is seen only in the run.
+    learned = min(pairs, settings.learn.max_pairs) if settings.learn.way in ("auto", "unlabelled") else 0
     unit = _unit(ingested)
     seconds = {
         "ingest (done)": ingested["seconds"],
-        "link": plan_seconds + unit * LINK_PER_MILLION_CANDIDATES * candidates / 1e6,
+        "link": plan_seconds + unit * LINK_PER_MILLION_PROPOSED * proposed / 1e6,
         "learn": unit * LEARN_PER_MILLION_PAIRS * learned / 1e6,
         "adjudicate": unit * ADJUDICATE_PER_MILLION_PAIRS * pairs / 1e6,
         "decide": unit * DECIDE_PER_MILLION_PAIRS * pairs / 1e6,
@@ -93,7 +92,7 @@ def of_run(
     }
     working = min(settings.run.memory_gib, records * BYTES_PER_RECORD / 2**30)
     memory = max(ingested["peak_mib"] / 1024, BASE_GIB + working + learned * BYTES_PER_LEARNED_PAIR / 2**30)
-    disk = records * DISK_PER_RECORD + events * DISK_PER_EVENT + candidates * DISK_PER_CANDIDATE
+    disk = records * DISK_PER_RECORD + events * DISK_PER_EVENT + proposed * DISK_PER_PROPOSED
     gray = round(records * GRAY_PER_RECORD)
     gpu_seconds = GPU_START_SECONDS + gray / gpu.pairs_per_second
     return {

@@ -38,6 +38,7 @@ class Reach:
     records: int
     rules: tuple[dict[str, Any], ...]  # per rule: number, name, cap, pairs, hubs and more
     hubs: tuple[dict[str, Any], ...]  # per field: how many values too many records share, and how many records
+    proposed_per_record: float  # expected
     candidates_per_record: float  # expected to be kept, of those that rules propose
     unreached: int  # records that no rule pairs with another
     expected_missed: float  # share of the matches that some rule of the catalogue would find and the plan does not
@@ -301,6 +302,7 @@ def plan(records: Path, events: Path | None, settings: Settings, scratch: Path) 
             records=read.records,
             rules=tuple(_rule(one) for one in blocked),
             hubs=tuple(blocking.hubs(con, used.max_block)),
+            proposed_per_record=float(expected.get("proposed_per_record", 0.0)),
             candidates_per_record=float(expected.get("candidates_per_record", 0.0)),
             unreached=blocking.unreached(con, blocked),
             expected_missed=float(expected.get("missed_share", 0.0)),
