@@ -10,16 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resolver.cli.lazy import Lazy
+from resolver.cli.run import CONFIG, JSON, SET
 
 if TYPE_CHECKING:
     from llm_classifier.pods.reaper import Found
     from resolver.settings import Settings
-
-CONFIG = click.argument("config", type=click.Path(path_type=Path))
-SET = click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting, such as pods.hours=1."
-)
-JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, no progress.")
 
 
 @click.command()

@@ -76,7 +76,7 @@ def answers(prompts: Sequence[str], model: Path, settings: Settings, progress: P
                     do="Try it again with: resolver infer CONFIG --again",
                 )
             jobs.reopen(key, terms(settings), time.time())
-        if not job.over or job.state != "succeeded":
+        if job.state != "succeeded":
             machine = Machine(jobs, provider(settings), time.time)
             job = _follow(machine, key, errand, leave, progress)
         if job.state != "succeeded":

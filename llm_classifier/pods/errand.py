@@ -16,7 +16,7 @@ from llm_classifier.measures import Floats
 from llm_classifier.pods import scoring
 from llm_classifier.pods.machine import Collected, Heartbeat
 from llm_classifier.pods.names import PodName
-from llm_classifier.pods.parcel import DONE, SPEC, Parcel, digest
+from llm_classifier.pods.parcel import DONE, SPEC, Parcel
 from llm_classifier.pods.providers import Offer, Order
 from llm_classifier.pods.worker import PREFIX
 from resolver import files
@@ -38,7 +38,7 @@ class Scoring:
     def prepare(self) -> None:
         parts = {}
         for name, content in scoring.pack(self.prompts):
-            parts[name] = digest(content)
+            parts[name] = files.digest_bytes(content)
             self.parcel.put(f"in/{name}", content)
         spec = {"fingerprint": self.fingerprint, "backend": self.backend, "parts": parts}
         self.parcel.put_json(SPEC, spec)
@@ -72,7 +72,7 @@ class Scoring:
                 continue
             try:
                 result = self.parcel.get(f"out/{name}")
-                if result is None or digest(result) != told["results"].get(name):
+                if result is None or files.digest_bytes(result) != told["results"].get(name):
                     raise DamagedError(f"The result {name} is not what the worker wrote.")
                 scoring.check(name, some, start, result)
             except DamagedError as error:

@@ -12,7 +12,6 @@ Knows nothing of what is in a part.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Any
 
@@ -65,7 +64,3 @@ class Parcel:
     def heard(self) -> Heartbeat | None:
         found = self.get_json(HEARTBEAT)
         return None if found is None else Heartbeat(**found)
-
-
-def digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

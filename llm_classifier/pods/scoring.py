@@ -6,7 +6,6 @@ digest of the prompt that it belongs to. Knows nothing of pods.
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from llm_classifier.score import Backend
+from resolver import files
 from resolver.errors import DamagedError
 
 PART = 2_000  # prompts in a part: a few minutes of work that a kill can cost
@@ -65,7 +65,7 @@ def check(name: str, asked: Sequence[str], start: int, result: bytes) -> np.ndar
 
 
 def _digest(prompt: str) -> str:
-    return hashlib.sha256(prompt.encode()).hexdigest()[:32]
+    return files.digest_bytes(prompt.encode())[:32]
 
 
 def _bytes(frame: pl.DataFrame) -> bytes:

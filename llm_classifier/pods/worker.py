@@ -1,10 +1,10 @@
-"""What runs on the rented machine: does the parts of one job that are not done yet, and ends its own machine.
+"""What runs apart from the run: does the parts of one job that are not done yet, and ends.
 
     python -m llm_classifier.pods.worker
 
-Everything it has to know stands in its environment (errand.py says what). It ends the machine on success, on failure,
-when it was silent for too long, and at the deadline, whatever else happens: a thread of its own watches. A container
-that is started a second time ends at once, since the first start may have failed for a reason that costs money again.
+Everything it has to know stands in its environment (errand.py says what). It ends on success, on failure, when no part
+was done for too long, and at the deadline, whatever else happens: a thread of its own watches. One that is started a
+second time ends at once, since the first start may have failed for a reason that costs money again.
 """
 
 from __future__ import annotations
@@ -13,34 +13,34 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from llm_classifier.pods import bridges, scoring
 from llm_classifier.pods.machine import Heartbeat
-from llm_classifier.pods.parcel import DONE, SPEC, Parcel, digest
+from llm_classifier.pods.parcel import DONE, SPEC, Parcel
+from resolver import files
 from resolver.errors import ResolverError
 
 PREFIX = "RESOLVER_JOB_"
 BEAT = 15.0  # seconds between two heartbeats
-IDLE = 900.0  # seconds without a part done, after which the machine ends
+IDLE = 900.0  # seconds without a part done, after which the worker ends
 
 
 class Worker:
-    def __init__(self, environment: Mapping[str, str], end: Callable[[], None]) -> None:
+    def __init__(self, environment: Mapping[str, str]) -> None:
         told = {name.removeprefix(PREFIX): value for name, value in environment.items() if name.startswith(PREFIX)}
         self.pod = told["POD"]
         self.deadline = float(told["DEADLINE"])
         self.parcel = Parcel(bridges.reach(told["BRIDGE"]), told["KEY"], bytes.fromhex(told["SEAL"]))
         self.model = told.get("MODEL", "")
-        self._end = end
         self._done = self._total = 0
         self._moved = time.monotonic()
         self._over = threading.Event()
 
     def run(self) -> int:
-        """0 when all is done; whatever happens, the machine is ended."""
+        """0 when all is done."""
         watch = threading.Thread(target=self._watch, daemon=True)
         try:
             if self.parcel.there(f"started/{self.pod}"):
@@ -55,7 +55,6 @@ class Worker:
             return 0
         finally:
             self._over.set()
-            self._end()
 
     def _work(self) -> None:
         spec = self.parcel.get_json(SPEC)
@@ -68,11 +67,11 @@ class Worker:
                 result = self.parcel.get(f"out/{name}")
                 if result is None:
                     part = self.parcel.get(f"in/{name}")
-                    if part is None or digest(part) != sha:
+                    if part is None or files.digest_bytes(part) != sha:
                         raise ResolverError(f"the part {name} is not what the job says")
                     result = scoring.work(part, backend)
                     self.parcel.put(f"out/{name}", result)
-                results[name] = digest(result)
+                results[name] = files.digest_bytes(result)
                 self._done, self._moved = len(results), time.monotonic()
                 self._say()
         finally:
@@ -87,11 +86,10 @@ class Worker:
             late, idle = time.time() >= self.deadline, time.monotonic() - self._moved > IDLE
             try:
                 self._say("the deadline came" if late else "no part was done for long" if idle else "")
-            except Exception:  # noqa: BLE001  a bridge that is away must not keep the machine alive
+            except Exception:  # noqa: BLE001  a bridge that is away must not keep the worker alive
                 if not (late or idle):
                     continue
             if late or idle:
-                self._end()
                 os._exit(1)
 
 
@@ -109,29 +107,8 @@ def _open(spec: Mapping[str, Any], model: str) -> Any:
     return backend
 
 
-def end_runpod(environment: Mapping[str, str]) -> None:
-    """Delete this very pod, with the key that RunPod gives to it and that is good for nothing else."""
-    import urllib.request
-    from urllib.parse import quote
-
-    url = environment.get("RESOLVER_RUNPOD_URL", "https://api.runpod.io")
-    request = urllib.request.Request(  # noqa: S310  the scheme is fixed above
-        f"{url}/v2/pods/{quote(environment['RUNPOD_POD_ID'], safe='')}",
-        method="DELETE",
-        headers={"Authorization": f"Bearer {environment['RUNPOD_API_KEY']}"},
-    )
-    for turn in range(5):
-        try:
-            with urllib.request.urlopen(request, timeout=30):  # noqa: S310
-                return
-        except OSError:
-            time.sleep(2**turn)
-
-
 def main() -> int:
-    environment = dict(os.environ)
-    on_runpod = "RUNPOD_POD_ID" in environment
-    return Worker(environment, (lambda: end_runpod(environment)) if on_runpod else (lambda: None)).run()
+    return Worker(os.environ).run()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import getpass
-import hashlib
 import json
 import os
 import time
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from resolver import files
 from resolver.errors import DamagedError
 
 What = Literal["registered", "measured", "promoted", "refused", "rolled back"]
@@ -69,7 +69,7 @@ def read(path: Path) -> list[Entry]:
                 do="Restore it from a backup; until then nothing is promoted.",
             )
         entries.append(Entry(**values))
-        after = hashlib.sha256(line).hexdigest()
+        after = files.digest_bytes(line)
     return entries
 
 
@@ -78,7 +78,7 @@ def add(path: Path, what: What, version: int, *, reason: str, instead_of: int | 
     read(path)
     content = path.read_bytes() if path.exists() else b""
     lines = content[: content.rfind(b"\n") + 1]
-    after = hashlib.sha256(lines[:-1].rpartition(b"\n")[2]).hexdigest() if lines else FIRST
+    after = files.digest_bytes(lines[:-1].rpartition(b"\n")[2]) if lines else FIRST
     entry = Entry(time.strftime("%Y-%m-%dT%H:%M:%S%z"), _account(), what, version, instead_of, reason, facts, after)
     line = json.dumps(dataclasses.asdict(entry), sort_keys=True).encode() + b"\n"
     with path.open("ab") as file:

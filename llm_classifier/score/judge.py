@@ -9,7 +9,6 @@ can be kept by content, and the histories of one record still come first togethe
 
 from __future__ import annotations
 
-import hashlib
 import math
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +21,7 @@ from llm_classifier.score import Backend, cascade, open_backend
 from llm_classifier.score.cache import Cache
 from llm_classifier.score.server import tokenizer
 from llm_classifier.score.usage import Usage
+from resolver import files, fusion
 from resolver.errors import UsageError
 from resolver.judges import Evidence
 
@@ -265,17 +265,13 @@ def line(told: Artifact, prior_gray: float) -> tuple[float, float]:
     off.
     """
     if not told.calibration:
-        return 1.0, -_logit(told.prior_train)
+        return 1.0, -fusion.logit(told.prior_train)
     prior = told.calibration.get("prior", prior_gray)
-    return 1 / told.calibration["temperature"], told.calibration["bias"] - _logit(prior)
-
-
-def _logit(probability: float) -> float:
-    return math.log(probability / (1 - probability))
+    return 1 / told.calibration["temperature"], told.calibration["bias"] - fusion.logit(prior)
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return files.digest_bytes(text.encode())[:32]
 
 
 def _texts(some: pl.DataFrame, texts: pl.DataFrame) -> list[str]:
