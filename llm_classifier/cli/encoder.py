@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from llm_classifier.needs import need
 from resolver.errors import UsageError
 
 
@@ -33,15 +34,14 @@ def train(config: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     resolver llm encoder train configs/encoder.yaml --set encoder.folds=facility
     resolver run my.yaml --set 'adjudicate.judges=[demographic, encoder, human]' --set encoder.model=models/encoder
     """
+    need("torch")
     from llm_classifier import settings
     from llm_classifier.encoder import training
-    from llm_classifier.needs import need
     from resolver import progress
 
     chosen = settings.load(config, overrides).encoder
     if chosen is None:
         raise UsageError(f"{config} has no section encoder.", do="Start from configs/encoder.yaml.")
-    need("torch")
     record = training.train(chosen, progress.for_terminal(quiet=as_json))
     if as_json:
         click.echo(json.dumps(record, indent=2))
@@ -83,6 +83,7 @@ def calibrate(
     \b
     resolver llm encoder calibrate models/encoder other.yaml --after demographic --after clinical --out models/after
     """
+    need("torch")
     from llm_classifier.encoder import training
     from resolver import progress
 
@@ -109,6 +110,7 @@ def ablate(model: Path, configs: tuple[Path, ...], seed: int, threads: int | Non
     \b
     resolver llm encoder ablate models/encoder my.yaml
     """
+    need("torch")
     from llm_classifier.encoder import proving
     from resolver import database, progress
 
