@@ -11,9 +11,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from resolver.database import quote
 from resolver.settings.stages import DecideSettings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Line = tuple[float, float]  # slope and intercept that make evidence of a judge's raw logits
 
@@ -52,6 +57,13 @@ def lines(path: Path | None) -> Mapping[str, Line]:
 
 def logit(probability: float) -> float:
     return math.log(probability / (1 - probability))
+
+
+def probability(logit: NDArray[np.float64]) -> NDArray[np.float64]:
+    import numpy as np
+
+    found: NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(logit, -30, 30)))
+    return found
 
 
 def parts_sql(pairs: str, verdicts: str, voices: Sequence[Voice], prior: float, base_weight: float = 1.0) -> str:

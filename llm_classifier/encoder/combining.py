@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from resolver.learn.crossfit import probability
+from resolver.fusion import probability
 
 Floats = NDArray[np.float64]
 FAITH = 20.0  # imagined pairs that say that what stood before was right and the encoder has nothing to add

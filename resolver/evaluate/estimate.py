@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from resolver.cluster.graph import Graph, Links, smallest
 from resolver.cluster.tree import Bridges, bridges
+from resolver.fusion import probability
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -65,7 +66,7 @@ def estimate(con: duckdb.DuckDBPyConnection, decisions: str, cluster: Ints) -> d
     weight = _decided(inner, held, len(cluster))
 
     def figures(shift: float) -> tuple[float | None, float | None, float, float, float]:
-        wrong, lost = _probability(-held - shift), _probability(between + shift)
+        wrong, lost = probability(-held - shift), probability(between + shift)
         right = found - float((wrong * weight).sum())
         outer = float((lost * every).sum())
         # What does not belong takes all its pairs along, so they vary together.
@@ -134,11 +135,6 @@ def _top(into: Ints, units: Ints) -> Ints:
     while (into[units] != units).any():
         units = into[units]
     return units
-
-
-def _probability(logit: Floats) -> Floats:
-    result: Floats = 1 / (1 + np.exp(-np.clip(logit, -30, 30)))
-    return result
 
 
 def _short(value: float | None) -> float | None:

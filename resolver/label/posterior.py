@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from resolver.fusion import probability
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -77,7 +79,9 @@ class Posterior:
 
 def weigh(strata: Strata, seed: int) -> Posterior:
     promise = strata.promised[:, None, None, None]
-    share = _chance(SLOPES[None, None, :, None] * promise + SHIFTS[None, :, None, None] + LOCALS[None, None, None, :])
+    share = probability(
+        SLOPES[None, None, :, None] * promise + SHIFTS[None, :, None, None] + LOCALS[None, None, None, :]
+    )
     local = (1 + (LOCALS / LOCAL_SPREAD) ** 2 / 3) ** -2
     before = (
         np.log(_bell(SHIFTS, SHIFT_SPREAD))[:, None, None]
@@ -135,13 +139,8 @@ def gain(strata: Strata, found: Posterior) -> Floats:
 
 def promised(logit: Sequence[float] | Floats) -> float:
     """Log-odds of the mean share that these log-odds promise, none of them counting for more than it may."""
-    mean = float(_chance(np.clip(np.asarray(logit, dtype=float), -SUREST, SUREST)).mean())
+    mean = float(probability(np.clip(np.asarray(logit, dtype=float), -SUREST, SUREST)).mean())
     return float(np.log(mean / (1 - mean)))
-
-
-def _chance(logit: Floats) -> Floats:
-    result: Floats = 1 / (1 + np.exp(-np.clip(logit, -30, 30)))
-    return result
 
 
 def _bell(at: Floats, spread: float) -> Floats:

@@ -142,7 +142,7 @@ def _misfits(
 
 
 def _too_few(sample: Sample) -> str | None:
-    from resolver.learn.crossfit import probability
+    from resolver.fusion import probability
 
     expected = float(probability(sample.splink).sum())
     if len(sample) >= FEWEST_PAIRS and expected >= FEWEST_MATCHES:

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
+from resolver.fusion import probability
 from resolver.judges.features import Feature
 from resolver.judges.trees import Floats, fit
 
@@ -84,8 +85,3 @@ def calibration_error(logit: Floats, labels: Floats, weights: Floats | None = No
     place = np.minimum((says * STEPS).astype(np.int64), STEPS - 1)
     said, was = (np.bincount(place, weights=weight * one, minlength=STEPS) for one in (says, labels))
     return float(np.abs(said - was).sum() / max(weight.sum(), 1e-12))
-
-
-def probability(logit: Floats) -> Floats:
-    result: Floats = 1 / (1 + np.exp(-np.clip(logit, -30, 30)))
-    return result

@@ -14,10 +14,10 @@ import duckdb
 import numpy as np
 
 from resolver.database import quote
+from resolver.fusion import probability
 from resolver.judges.features.clinical import CODED
 from resolver.judges.features.demographic import FIELDS
 from resolver.judges.trees import Floats
-from resolver.learn.crossfit import probability
 
 NEEDED = ("first_name", "last_name")  # without them no candidate is anything like what the model has seen
 LEAST_FIELDS = 0.6  # of the fields per record of the barest training population

@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from resolver.fusion import probability
 from resolver.judges.features import Feature, clinical, demographic
 from resolver.judges.learned import Model
 from resolver.judges.trees import Floats
 from resolver.learn import judged, views, witness
-from resolver.learn.crossfit import line, probability
+from resolver.learn.crossfit import line
 from resolver.learn.sample import Sample
 
 FOLDS = 3

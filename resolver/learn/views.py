@@ -21,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resolver.cluster.graph import scramble
+from resolver.fusion import probability
 from resolver.judges.features import Feature, clinical, demographic
 from resolver.judges.learned import pair_folds
 from resolver.judges.trees import Floats
-from resolver.learn.crossfit import cross_fit, probability
+from resolver.learn.crossfit import cross_fit
 from resolver.learn.sample import Sample
 
 ROUNDS = 4

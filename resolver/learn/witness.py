@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from resolver.fusion import probability
 from resolver.judges.trees import Floats
-from resolver.learn.crossfit import line, probability
+from resolver.learn.crossfit import line
 
 STEP = 0.1  # of the score, at which pairs are counted together
 LOWEST, HIGHEST = -8.0, 12.0

@@ -11,10 +11,11 @@ import pytest
 
 from resolver import database, learn, settings
 from resolver.errors import TrainingError, UsageError
+from resolver.fusion import probability
 from resolver.judges.features import clinical, demographic
 from resolver.judges.learned import Learned
 from resolver.learn import card, judged, labelled, profile, sample, unlabelled, views, witness
-from resolver.learn.crossfit import calibration_error, cross_fit, line, probability
+from resolver.learn.crossfit import calibration_error, cross_fit, line
 from resolver.learn.sample import Sample, draw
 from resolver.progress import Progress
 from resolver.stage import StageContext

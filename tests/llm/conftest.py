@@ -44,11 +44,9 @@ def vllm_python() -> Path:
 @pytest.fixture(scope="session")
 def fake() -> ModuleType:
     """fake_vllm.py: a server that answers as vLLM does."""
-    spec = importlib.util.spec_from_file_location("fake_vllm", HERE / "fake_vllm.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    import fake_vllm
+
+    return fake_vllm
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -132,16 +130,6 @@ def test_what_can_not_be_served_is_refused(
     with pytest.raises(DamagedError):
         call(production, "--to", "compose", "--out", tmp_path / "c", image=IMAGE)
     assert not (tmp_path / "c").exists()
-
-
-@pytest.fixture
-def fake() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("fake_vllm", Path(__file__).with_name("fake_vllm.py"))
-    assert spec is not None and spec.loader is not None
-    module = sys.modules["fake_vllm"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["fake_vllm"]
 
 
 @pytest.fixture
