@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -61,17 +60,11 @@ def write(folder: Path, artifact: Artifact) -> Artifact:
 
 
 def read(folder: Path) -> Artifact:
-    try:
-        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(
-            f"{folder} holds no model of this program ({FILE} is missing).",
-            do="Make one with: resolver llm train CONFIG, then resolver llm export.",
-        ) from None
-    except (OSError, ValueError):
-        raise DamagedError(
-            f"{folder / FILE} can't be read.", do="Take the model from where it was made again."
-        ) from None
+    missing = UsageError(
+        f"{folder} holds no model of this program ({FILE} is missing).",
+        do="Make one with: resolver llm train CONFIG, then resolver llm export.",
+    )
+    content = files.read_json(folder / FILE, missing=missing, do="Take the model from where it was made again.")
     known = {one.name for one in dataclasses.fields(Artifact)}
     if set(content) != known:
         raise DamagedError(

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from resolver.errors import LockedError, RunError
+from resolver.errors import DamagedError, LockedError, ResolverError, RunError
 
 
 def digest(path: Path) -> str:
@@ -66,6 +66,16 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, default=str) + "\n")
+
+
+def read_json(path: Path, *, missing: ResolverError, do: str) -> Any:
+    """What a JSON file holds. `missing` is raised where there is none, `do` says what helps where it can't be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise missing from None
+    except (OSError, ValueError):
+        raise DamagedError(f"{path} can't be read.", do=do) from None
 
 
 @contextlib.contextmanager

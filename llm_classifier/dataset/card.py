@@ -7,7 +7,6 @@ not a data set. Knows nothing of where pairs come from.
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,14 +65,10 @@ def pin_of(splits: dict[str, dict[str, Any]]) -> str:
 
 def read(folder: Path) -> Dataset:
     """The data set, if its files are those that its card was written for."""
-    try:
-        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(
-            f"{folder} holds no data set ({FILE} is missing).", do="Make one with: resolver llm dataset CONFIG"
-        ) from None
-    except (OSError, ValueError):
-        raise DamagedError(f"{folder / FILE} can't be read.", do="Make the data set again.") from None
+    missing = UsageError(
+        f"{folder} holds no data set ({FILE} is missing).", do="Make one with: resolver llm dataset CONFIG"
+    )
+    content = files.read_json(folder / FILE, missing=missing, do="Make the data set again.")
     if not isinstance(content, dict) or set(content) != {one.name for one in dataclasses.fields(Card)}:
         raise DamagedError(
             f"{folder / FILE} was written by another version of this program.", do="Make the data set again."

@@ -6,7 +6,6 @@ The card is read without torch. Knows nothing of training or judging.
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,14 +55,10 @@ def save(folder: Path, network: Encoder, card: Card) -> Card:
 def read(folder: Path) -> Card:
     """The card, if this program can use the encoder."""
     path = folder / CARD
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(
-            f"{folder} holds no encoder ({CARD} is missing).", do="Make one with: resolver llm encoder train CONFIG"
-        ) from None
-    except (OSError, ValueError):
-        raise DamagedError(f"{path} can't be read.", do="Take the encoder from where it was made again.") from None
+    missing = UsageError(
+        f"{folder} holds no encoder ({CARD} is missing).", do="Make one with: resolver llm encoder train CONFIG"
+    )
+    content = files.read_json(path, missing=missing, do="Take the encoder from where it was made again.")
     try:
         lists = {name: tuple(content[name]) for name in ("after", "asks", "trained_on", "kinds")}
         card = Card(**content | lists | {"line": Line(**content["line"])})

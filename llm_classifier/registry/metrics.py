@@ -6,7 +6,6 @@ Knows nothing of how the figures are computed.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -115,14 +114,8 @@ def write(path: Path, metrics: Metrics) -> None:
 
 
 def read(path: Path) -> Metrics:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(
-            f"There are no metrics in {path}.", do="Measure the model first with: resolver llm validate"
-        ) from None
-    except (OSError, ValueError):
-        raise DamagedError(f"{path} can't be read.", do="Measure the model again.") from None
+    missing = UsageError(f"There are no metrics in {path}.", do="Measure the model first with: resolver llm validate")
+    content = files.read_json(path, missing=missing, do="Measure the model again.")
     try:
         return Metrics.model_validate(content)
     except ValidationError as error:
