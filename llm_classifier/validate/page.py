@@ -25,9 +25,10 @@ REACH = 8.0
 def write(path: Path, metrics: Metrics, scored: Scored, seen: Sensitivity | None, findings: list[Finding]) -> None:
     from jinja2 import Environment, FileSystemLoader
 
-    from resolver import files
+    from resolver import files, report
 
-    pages = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
+    here, style = Path(__file__).parent, Path(report.__file__).parent
+    pages = Environment(loader=FileSystemLoader([here, style]), autoescape=True)
     html = pages.get_template("page.html").render(
         metrics=metrics,
         seen=seen,
