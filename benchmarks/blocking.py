@@ -15,13 +15,13 @@ import tempfile
 import time
 from pathlib import Path
 
+import bare
 import duckdb
 
 from resolver import database
 from resolver.database import quote
 from resolver.link import blocking, linking
 from resolver.progress import Progress
-from resolver.settings import parse
 
 
 def main() -> None:
@@ -35,14 +35,8 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        settings = parse(
-            {
-                "run": {"dir": folder, "threads": asked.threads, "memory_gib": asked.memory},
-                "sources": [{"kind": "synthea", "path": "."}],
-                "link": {"max_candidates_per_record": asked.candidates},
-            },
-            base=scratch,
-            where="benchmark",
+        settings = bare.settings(
+            scratch, threads=asked.threads, memory=asked.memory, max_candidates_per_record=asked.candidates
         )
         with database.connect(memory_gib=asked.memory, threads=asked.threads, spill=scratch) as con:
             began = time.perf_counter()

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import bare
 import numpy as np
 import polars as pl
 
@@ -26,7 +27,6 @@ from resolver.learn import SHIPPED
 from resolver.link import blocking, linking
 from resolver.link.scoring import score_all
 from resolver.progress import Progress
-from resolver.settings import parse
 
 CHUNK = 200_000  # pairs that the judge looks at in one go, as in a run
 
@@ -39,14 +39,7 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        settings = parse(
-            {
-                "run": {"dir": folder, "threads": asked.threads, "memory_gib": asked.memory},
-                "sources": [{"kind": "synthea", "path": "."}],
-            },
-            base=scratch,
-            where="benchmark",
-        )
+        settings = bare.settings(scratch, threads=asked.threads, memory=asked.memory)
         with database.connect(memory_gib=asked.memory, threads=asked.threads, spill=scratch) as con:
             ready = linking.prepared(con, asked.records, None, settings)
             blocked = blocking.blocks(con, ready.model.rules, ready.model.max_block)

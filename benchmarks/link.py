@@ -15,13 +15,14 @@ import tempfile
 import time
 from pathlib import Path
 
+import bare
 import duckdb
 
 from resolver import database
 from resolver.link import blocking, linking, splinking
 from resolver.link.scoring import LN2, score_all
 from resolver.progress import Progress
-from resolver.settings import Settings, parse
+from resolver.settings import Settings
 
 
 def main() -> None:
@@ -34,14 +35,8 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        settings = parse(
-            {
-                "run": {"dir": folder, "threads": asked.threads, "memory_gib": asked.memory},
-                "sources": [{"kind": "synthea", "path": "."}],
-                "link": {"max_candidates_per_record": asked.candidates},
-            },
-            base=scratch,
-            where="benchmark",
+        settings = bare.settings(
+            scratch, threads=asked.threads, memory=asked.memory, max_candidates_per_record=asked.candidates
         )
         with database.connect(memory_gib=asked.memory, threads=asked.threads, spill=scratch) as con:
             compare(con, asked.records, asked.events, settings, scratch)
