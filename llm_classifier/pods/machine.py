@@ -224,7 +224,7 @@ class Machine:
             wrong = "its pod ended before it was done"
         elif now >= intent.deadline:
             wrong = f"it was not done in {terms.hours:g} hours"
-        elif heard is None and now - intent.asked > 1e9:
+        elif heard is None and now - intent.asked > terms.boot_minutes * 60:
             wrong = f"its worker was not heard within {terms.boot_minutes:g} minutes"
         elif heard is not None and now - heard.at > terms.stall_minutes * 60:
             wrong = f"its worker fell silent for {terms.stall_minutes:g} minutes"

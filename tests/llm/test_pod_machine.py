@@ -313,3 +313,17 @@ def test_a_pod_that_costs_more_than_listed_is_not_kept(tmp_path: Path) -> None:
     assert not story.cloud.parts
     assert "1.50 USD an hour, not 1.00" in story.job.why
     story.jobs.close()
+
+
+def test_a_pod_that_never_boots_is_let_go_after_its_boot_minutes(tmp_path: Path) -> None:
+    """Nobody waits for the deadline while a machine that does not come up is billed."""
+    story = Story(tmp_path, ["stuck"])
+
+    job = story.end()
+
+    stuck = story.cloud.made["p0"]
+    assert stuck.ended is not None
+    assert stuck.ended - stuck.made <= (TERMS.boot_minutes + 3) * MINUTE
+    assert job.state == "succeeded"
+    assert len(story.cloud.made) == 2
+    story.jobs.close()
