@@ -87,6 +87,7 @@ def test_only_measured_observations_are_read(tmp_path: Path, run: Run, write: Ru
         {**base, **height, "TYPE": "text", "VALUE": "tall"},
         {**base, **height, "CODE": "63586-2"},
         {**base, **height, "CODE": "56799-0"},
+        {**base, **height, "CODE": "8289-1"},
     ]
     write(tmp_path / "data" / "observations.csv", rows)
     result = run([source(tmp_path / "data")])
@@ -94,7 +95,7 @@ def test_only_measured_observations_are_read(tmp_path: Path, run: Run, write: Ru
 
     assert (event["kind"], event["system"], event["code"], event["value"]) == ("measurement", "LOINC", "8302-2", 170.5)
     assert event["start"] == dt.datetime(2020, 1, 2, 3, 4, 5)
-    assert result.facts["sources"]["data"]["left_out"] == 4
+    assert result.facts["sources"]["data"]["left_out"] == 5
     assert result.only("records")["updated_at"] == event["start"]
 
 
