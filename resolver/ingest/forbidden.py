@@ -50,9 +50,9 @@ EVENT_COLUMNS = frozenset(
     }
 )
 
-# Survey answers that repeat registration data exactly: the address in clear, the income to the dollar. And the percentile
-# of an infant's head circumference: the simulator draws one for life, so it comes back to the digit at every visit, which
-# no measurement does; most of its values are one child's alone.
+# Survey answers that repeat registration data exactly: the address in clear, the income to the dollar. And the
+# percentile of an infant's head circumference: the simulator draws one for life, so it comes back to the digit at every
+# visit, which no measurement does; most of its values are one child's alone.
 OBSERVATION_CODES = frozenset({"56799-0", "63586-2", "8289-1"})
 
 # Tables of Synthea that hold nothing but such ids and money.
