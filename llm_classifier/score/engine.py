@@ -9,8 +9,10 @@ import json
 import math
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +27,17 @@ PYTHON = Path(".venv-vllm/bin/python")  # where `make vllm` puts it
 AT_ONCE = 512  # prompts handed over at once: what a kill may lose
 
 
+def _interpreter() -> Path:
+    """This very one where it has vLLM, as in the image of the GPU worker; else the environment beside the checkout."""
+    return Path(sys.executable) if find_spec("vllm") else PYTHON
+
+
 class EngineBackend:
     def __init__(self, folder: Path, *, python: Path | None = None, dtype: Dtype | None = None) -> None:
         told = artifact.read(folder)
         if told.weights != "merged":
             raise UsageError(f"{folder} is an adapter, and vLLM takes merged weights.", do="Use resolver llm export.")
-        interpreter = python or PYTHON
+        interpreter = python or _interpreter()
         if not interpreter.exists():
             raise UsageError(
                 f"There is no environment with vLLM at {interpreter}.",
