@@ -13,7 +13,8 @@ from resolver.errors import QualityGateError, UsageError
 
 if TYPE_CHECKING:
     from llm_classifier.registry.store import Registry, Version
-    from llm_classifier.settings import LlmSettings, RegistrySettings
+    from llm_classifier.settings import LlmSettings
+    from llm_classifier.settings.registry import RegistrySettings
 
 Command = Callable[..., Any]
 
@@ -43,6 +44,7 @@ def chosen(
 ) -> tuple[LlmSettings, RegistrySettings]:
     """The config, and its section registry, which there must be; --registry goes before it."""
     from llm_classifier import settings
+    from llm_classifier.settings.registry import RegistrySettings
     from resolver.settings import reading
 
     if config is not None:
@@ -56,7 +58,7 @@ def chosen(
     if folder is not None and registry is not None:
         registry = registry.model_copy(update={"dir": folder.absolute()})
     elif folder is not None:
-        registry = settings.RegistrySettings(dir=folder.absolute())
+        registry = RegistrySettings(dir=folder.absolute())
     if registry is None:
         raise UsageError("There is no registry named.", do="Say --registry DIR, or --config with a section registry.")
     return found, registry

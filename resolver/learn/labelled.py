@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from resolver.errors import TrainingError
 from resolver.evaluate import counts
+from resolver.judges.embedded import CLINICAL_BOUNDS
 from resolver.judges.features import Feature, clinical, demographic
 from resolver.judges.learned import Learned, Model
 from resolver.judges.trees import Floats, fit
@@ -101,7 +102,7 @@ def train(populations: Sequence[Population], *, seed: int, threads: int) -> Lear
     with_histories = np.concatenate([one.sample.known[one.known] for one in populations])
     if with_histories.any():
         table = np.hstack([table, np.vstack([one.sample.clinical[one.known] for one in populations])])
-        low, high = judged.CLINICAL_BOUNDS
+        low, high = CLINICAL_BOUNDS
         # Pairs that the demographics settle are not asked about, so they bend no line; they teach all the same.
         features = (*demographic.FEATURES, *clinical.FEATURES)
         both, joint = _model(table, features, stack, with_histories, seed, threads)

@@ -15,8 +15,8 @@ import numpy as np
 
 from resolver.database import quote
 from resolver.fusion import probability
-from resolver.judges.features.clinical import CODED
 from resolver.judges.features.demographic import FIELDS
+from resolver.judges.features.population import CODED
 from resolver.judges.trees import Floats
 
 NEEDED = ("first_name", "last_name")  # without them no candidate is anything like what the model has seen
