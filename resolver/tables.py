@@ -42,7 +42,7 @@ class Table:
         return f"SELECT {columns} FROM {source}"
 
 
-def _columns(*rows: tuple[str, str, str]) -> tuple[Column, ...]:
+def columns(*rows: tuple[str, str, str]) -> tuple[Column, ...]:
     return tuple(Column(*row) for row in rows)
 
 
@@ -63,16 +63,19 @@ PERSON_FIELDS: tuple[tuple[str, str, str], ...] = (
     ("unit", "VARCHAR", "apartment, suite or box"),
     ("city", "VARCHAR", "town, in the same form as names"),
     ("state", "VARCHAR", "two-letter code where the state is known, else as given"),
-    ("zip", "VARCHAR", "five digits; null for 00000"),
-    ("phone", "VARCHAR", "ten digits"),
+    ("zip", "VARCHAR", "five digits, or letters and digits of another postal code; null for 00000"),
+    ("phone", "VARCHAR", "ten digits of an American number; of any other the last nine at most"),
     ("email", "VARCHAR", "lower case"),
     ("member_id", "VARCHAR", "insurance member number: upper case, letters and digits only"),
 )
 
+# Fields of a source that hold several of these at once and are taken apart.
+COMPOUND_FIELDS = ("full_name", "address")
+
 RECORDS = Table(
     "records",
     "One row per source record: a patient as one facility has registered them.",
-    _columns(
+    columns(
         ("rid", "INTEGER", "number of the record in this run, 0 to n-1 in the order of record_id; other tables use it"),
         ("record_id", "VARCHAR", "<source>:<source_record_id>; the same from run to run"),
         ("source", "VARCHAR", "name of the facility or file that the record comes from"),
@@ -87,7 +90,7 @@ RECORDS = Table(
 SLICES = Table(
     "slices",
     "What results are broken down by and matching must not read. Only evaluate and report open it.",
-    _columns(
+    columns(
         ("rid", "INTEGER", "record"),
         ("race", "VARCHAR", "as it came in"),
         ("ethnicity", "VARCHAR", "as it came in"),
@@ -109,7 +112,7 @@ EVENT_KINDS = (
 EVENTS = Table(
     "events",
     "One row per clinical event, sorted by rid.",
-    _columns(
+    columns(
         ("rid", "INTEGER", "record"),
         ("kind", "VARCHAR", "one of " + ", ".join(EVENT_KINDS)),
         ("system", "VARCHAR", "coding system (SNOMED, RXNORM, LOINC, CVX, or TEXT where there are only words)"),
@@ -125,7 +128,7 @@ EVENTS = Table(
 REJECTED = Table(
     "rejected",
     "Rows that could not be used, each with the reason. Nothing is dropped without a row here.",
-    _columns(
+    columns(
         ("source", "VARCHAR", "name of the source"),
         ("file", "VARCHAR", "file within the source"),
         ("row", "BIGINT", "row number in the file, from 1, where the reader knows it"),
@@ -138,10 +141,15 @@ REJECTED = Table(
 PAIRS = Table(
     "pairs",
     "Candidate pairs with Splink's score. left_rid < right_rid; each pair once; sorted.",
-    _columns(
+    columns(
         ("left_rid", "INTEGER", "record"),
         ("right_rid", "INTEGER", "record"),
-        ("rule", "SMALLINT", "number of the first blocking rule that proposed the pair (link_model.json names it)"),
+        (
+            "rule",
+            "SMALLINT",
+            "number of the first blocking rule that proposed the pair (link_model.json names it); 0: copies of one"
+            " record; 1000: both are likely one person with a third record",
+        ),
         ("logit", "DOUBLE", "Splink's log-odds (natural) that the two are one person, prior included"),
     ),
 )
@@ -149,7 +157,7 @@ PAIRS = Table(
 VERDICTS = Table(
     "verdicts",
     "What a judge says of a pair: one row per pair and judge. A judge without evidence says nothing: no row.",
-    _columns(
+    columns(
         ("left_rid", "INTEGER", "record"),
         ("right_rid", "INTEGER", "record"),
         ("judge", "VARCHAR", "name of the judge"),
@@ -162,7 +170,7 @@ VERDICTS = Table(
 DECISIONS = Table(
     "decisions",
     "One row per candidate pair: the parts of its log-odds, their sum, and what follows. Sorted by pair.",
-    _columns(
+    columns(
         ("left_rid", "INTEGER", "record"),
         ("right_rid", "INTEGER", "record"),
         ("prior", "DOUBLE", "log-odds before any evidence"),
@@ -181,7 +189,7 @@ DECISIONS = Table(
 CLUSTERS = Table(
     "clusters",
     "Which records are one person in this run. Each rid once.",
-    _columns(
+    columns(
         ("rid", "INTEGER", "record"),
         ("cluster", "INTEGER", "smallest rid of the cluster"),
     ),
@@ -190,7 +198,7 @@ CLUSTERS = Table(
 CUTS = Table(
     "cuts",
     "Pairs that their own score would link and that clustering left apart, or cut again.",
-    _columns(
+    columns(
         ("left_rid", "INTEGER", "record"),
         ("right_rid", "INTEGER", "record"),
         ("logit", "DOUBLE", "the pair's own log-odds"),
@@ -202,7 +210,7 @@ CUTS = Table(
 GOLDEN = Table(
     "golden",
     "One row per person: the best value of each field.",
-    _columns(
+    columns(
         ("cluster", "INTEGER", "cluster"),
         ("records", "INTEGER", "how many records the person has"),
         *PERSON_FIELDS,
@@ -212,7 +220,7 @@ GOLDEN = Table(
 GOLDEN_FIELDS = Table(
     "golden_fields",
     "Where each golden value comes from: one row per person and filled field.",
-    _columns(
+    columns(
         ("cluster", "INTEGER", "cluster"),
         ("field", "VARCHAR", "field of golden"),
         ("value", "VARCHAR", "its value"),
@@ -237,6 +245,19 @@ TABLES: dict[str, Table] = {
         GOLDEN,
         GOLDEN_FIELDS,
     )
+}
+
+# What stages leave beside the tables.
+FILES: dict[str, str] = {
+    "link_model.json": "the link model: blocking rules by number, levels of agreement with their weights, the prior",
+    "link_tf.parquet": "how common values are, as the link model uses it",
+    "learned.json": "the judges that the run uses: trees, calibration, fingerprints, and why these",
+    "judges.json": "by which line a judge's raw log-odds become evidence",
+    "clinical_population.parquet": "how common codes are and how measurements vary, as the judges use it",
+    "value_counts.parquet": "how common values of person fields are, as the judges use it",
+    "publish.json": "receipt of the index: where it is, which run this was, what it changed",
+    "metrics.json": "quality with and without truth, slices, cost, anomalies",
+    "report.html": "the report: one file that opens offline and holds text of patients",
 }
 
 

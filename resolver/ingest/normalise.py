@@ -240,23 +240,40 @@ def _street_number(value: str) -> str:
     return f"nullif(regexp_extract({value}, '^[0-9]+'), '')"
 
 
+# Postal codes that are not five digits, without signs between: Ireland and Britain, Canada, the Netherlands; six to
+# eight digits elsewhere.
+_POSTCODE = "[A-Z]{1,2}[0-9][A-Z0-9]{0,2}[0-9A-Z]{3}|[A-Z][0-9][A-Z][0-9][A-Z][0-9]|[0-9]{4}[A-Z]{2}|[0-9]{6,8}"
+
+
 def _zip(value: str) -> str:
-    five = f"regexp_extract({value}, '^([0-9]{{5}})(?:-?[0-9]{{4}}|\\.0+)?$', 1)"
-    four = f"regexp_extract({value}, '^([0-9]{{4}})(?:\\.0+)?$', 1)"  # New England's, without their leading zero
-    found = f"coalesce(nullif({five}, ''), '0' || nullif({four}, ''))"
+    bare = f"regexp_replace(upper({value}), '^[A-Z]{{1,2}}-', '')"  # D-35390
+    five = f"regexp_extract({bare}, '^([0-9]{{5}})(?:-?[0-9]{{4}}|\\.0+)?$', 1)"
+    four = f"regexp_extract({bare}, '^([0-9]{{4}})(?:\\.0+)?$', 1)"  # New England's, without their leading zero
+    other = f"regexp_extract(regexp_replace({bare}, '[^A-Z0-9]', '', 'g'), '^({_POSTCODE})$', 1)"
+    found = f"coalesce(nullif({five}, ''), '0' || nullif({four}, ''), nullif({other}, ''))"
     return f"CASE WHEN {found} NOT IN ('00000', '99999') THEN {found} END"
 
 
 def _phone(value: str) -> str:
-    """Digits without extension, country code or the signs between."""
-    number = f"regexp_replace(regexp_replace(lower({value}), '(x|ext).*$', ''), '[^0-9]', '', 'g')"
-    return f"CASE WHEN length({number}) = 11 AND left({number}, 1) = '1' THEN right({number}, 10) ELSE {number} END"
+    """Digits without extension and the signs between: ten of an American number, of any other at most the last nine.
+
+    Nine, because the same number is written with its country's code and with a zero in its place.
+    """
+    digits = f"regexp_replace(regexp_replace(lower({value}), '(x|ext).*$', ''), '[^0-9]', '', 'g')"
+    at_home = _american(f"regexp_replace({digits}, '^1', '')")
+    abroad = f"regexp_matches({value}, '^\\s*\\+[^1]')"
+    return f"CASE WHEN {at_home} AND NOT {abroad} THEN right({digits}, 10) ELSE right(ltrim({digits}, '0'), 9) END"
+
+
+def _american(digits: str) -> str:
+    return f"regexp_full_match({digits}, '[2-9][0-9]{{9}}')"
 
 
 def _possible_phone(value: str) -> str:
-    return f"""CASE WHEN regexp_full_match({value}, '[2-9][0-9]{{9}}')
+    bad = sorted({*vocabulary.BAD_PHONES, *(one.lstrip("0")[-9:] for one in vocabulary.BAD_PHONES)})
+    return f"""CASE WHEN ({_american(value)} OR length({value}) IN (8, 9))
         AND right({value}, 7) NOT IN ('0000000', '9999999') AND replace({value}, left({value}, 1), '') <> ''
-        AND {value} NOT IN ({", ".join(map(quote, vocabulary.BAD_PHONES))}) THEN {value} END"""
+        AND {value} NOT IN ({", ".join(map(quote, bad))}) THEN {value} END"""
 
 
 def _possible_email(value: str) -> str:
