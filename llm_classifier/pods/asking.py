@@ -22,8 +22,7 @@ from llm_classifier.pods.jobs import Job, Jobs, Terms
 from llm_classifier.pods.machine import Collected, Heartbeat, Machine
 from llm_classifier.pods.names import PodName
 from llm_classifier.pods.parcel import Parcel
-from llm_classifier.pods.providers import Offer, Order, Provider
-from llm_classifier.pods.providers.local import Local
+from llm_classifier.pods.providers import Offer, Order, Provider, open_provider
 from resolver import files
 from resolver.errors import PendingError, RunError
 from resolver.progress import Progress
@@ -121,6 +120,7 @@ def _errand(prompts: Sequence[str], key: str, fingerprint: str, model: Path, set
         pods.backend,
         str((pods.model or model).absolute()),
         home / "answers" / key,
+        pods.image or "",
     )
 
 
@@ -164,17 +164,19 @@ def _seal(path: Path) -> bytes:
 
 
 def provider(settings: Settings) -> Provider:
-    return Local(place_of_jobs(settings).parent / "pods" / "machines")
+    return open_provider(settings.pods, place_of_jobs(settings).parent / "pods" / "machines")
 
 
 def terms(settings: Settings) -> Terms:
     pods = settings.pods
     return Terms(
         hours=pods.hours,
+        grace_minutes=pods.grace_minutes,
         boot_minutes=pods.boot_minutes,
         stall_minutes=pods.stall_minutes,
-        settle_minutes=0.0,  # a process of this machine is listed at once
+        settle_minutes=pods.settle_minutes if pods.provider == "runpod" else 0.0,  # a process is listed at once
         attempts=pods.attempts,
+        cap=pods.cap,
     )
 
 

@@ -6,6 +6,7 @@ where the model is. The seal is the job's alone; with it one can read this job's
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ class Scoring:
     backend: str  # on the rented machine
     model: str  # where the rented machine finds the model
     home: Path  # where results are kept, part by part
+    image: str = ""  # what the rented machine runs, where it runs images
 
     def prepare(self) -> None:
         parts = {}
@@ -49,10 +51,11 @@ class Scoring:
             "SEAL": self.seal.hex(),
             "POD": str(name),
             "DEADLINE": str(name.deadline),
+            "SECONDS": f"{name.deadline - time.time():.0f}",
             "BRIDGE": self.parcel.bridge.address,
             "MODEL": self.model,
         }
-        return Order(str(name), offer, "", {f"{PREFIX}{key}": value for key, value in told.items()})
+        return Order(str(name), offer, self.image, {f"{PREFIX}{key}": value for key, value in told.items()})
 
     def heartbeat(self) -> Heartbeat | None:
         return self.parcel.heard()

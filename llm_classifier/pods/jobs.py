@@ -43,6 +43,14 @@ CREATE TABLE IF NOT EXISTS pods (
     asked REAL, id TEXT, last_seen REAL, missed REAL, gone REAL);
 CREATE TABLE IF NOT EXISTS log (at REAL NOT NULL, job TEXT NOT NULL, line TEXT NOT NULL);
 """
+# Columns that came later; a record that lacks them gets them.
+ADDED = {
+    "provider": "TEXT NOT NULL DEFAULT ''",
+    "image": "TEXT NOT NULL DEFAULT ''",
+    "facts": "TEXT NOT NULL DEFAULT '{}'",
+    "said": "TEXT NOT NULL DEFAULT ''",
+    "heard": "REAL",
+}
 
 
 @dataclass(frozen=True)
@@ -106,6 +114,11 @@ class Intent:
     last_seen: float | None = None
     missed: float | None = None  # since when it has not been listed
     gone: float | None = None
+    provider: str = ""
+    image: str = ""
+    facts: str = "{}"  # what the provider last said of it, as JSON
+    said: str = ""  # its worker's last heartbeat, as far as it tells one from another
+    heard: float | None = None  # when that came, by our clock: the worker's may be wrong
 
     def cost(self, now: float) -> float:
         """USD so far, by our clock: never less than what is billed while the price is right.
@@ -133,6 +146,7 @@ class Jobs:
             self._con.execute("PRAGMA journal_mode = WAL")
             self._con.execute("PRAGMA synchronous = FULL")
             self._con.executescript(SCHEMA)
+            self._complete()
         except sqlite3.DatabaseError as error:
             raise DamagedError(
                 f"{path} is not a record of jobs ({type(error).__name__}).",
@@ -142,6 +156,13 @@ class Jobs:
 
     def close(self) -> None:
         self._con.close()
+
+    def _complete(self) -> None:
+        there = {row["name"] for row in self._con.execute("PRAGMA table_info(pods)")}
+        for name, kind in ADDED.items():
+            if name not in there:
+                with contextlib.suppress(sqlite3.OperationalError):  # another process was faster
+                    self._con.execute(f"ALTER TABLE pods ADD COLUMN {name} {kind}")
 
     @contextlib.contextmanager
     def held(self, key: str) -> Iterator[None]:

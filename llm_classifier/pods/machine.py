@@ -17,14 +17,16 @@ Knows nothing of what the work is, nor where machines and files are.
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from llm_classifier.pods.jobs import Intent, Job, Jobs, State
+from llm_classifier.pods.jobs import Intent, Job, Jobs, State, Terms
 from llm_classifier.pods.names import PodName, parse
-from llm_classifier.pods.providers import Offer, Order, Pod, Provider, ProviderError, Refused
+from llm_classifier.pods.providers import Denied, Offer, Order, Pod, Provider, ProviderError, Refused
+from resolver.errors import UsageError
 
 OVERPRICE = 1.01  # a pod billed at more than this times the listed price is not kept
 
@@ -34,7 +36,7 @@ class Heartbeat:
     """What the worker last said."""
 
     pod: str
-    at: float
+    at: float  # by the worker's own clock: it tells one heartbeat from the next, and nothing else
     done: int
     total: int
     failed: str = ""  # why it gave up; "" while it has not
@@ -76,14 +78,26 @@ class Machine:
             assert job is not None, "steps are taken by jobs that were added"
             if job.over:
                 return job
+            self._same_provider(job)
             try:
                 seen = self._observe(job)
                 return self._act(job, work, seen)
-            except Refused:
+            except Denied:
                 raise
             except ProviderError as error:
                 with self.jobs.change():
                     return self.jobs.move(job, job.state, f"{self.provider.name} can't be asked: {error}", self.clock())
+
+    def _same_provider(self, job: Job) -> None:
+        """A pod that this provider would not list is not gone for that, so nothing can be said of it here."""
+        for one in self.jobs.pods(job.key):
+            if one.asked is None or one.gone is not None:
+                continue
+            if one.provider != self.provider.name or not self.provider.shows(one.machine):
+                raise UsageError(
+                    f"Job {job.key[:12]} has a machine of {one.provider} ({one.machine}), which this config can't see.",
+                    do="Put pods.provider and pods.machines back as they were until that machine is gone.",
+                )
 
     def _observe(self, job: Job) -> Mapping[str, Pod]:
         """Hold what is recorded of the job's pods against what the provider lists, and end those that are too old."""
@@ -98,7 +112,9 @@ class Machine:
             pod = listed.get(intent.name)
             if pod is not None:
                 price = max(intent.price, pod.price or 0.0)
-                found.append(replace(intent, id=pod.id, price=price, last_seen=now, missed=None, gone=None))
+                found.append(
+                    replace(intent, id=pod.id, price=price, last_seen=now, missed=None, gone=None, facts=_facts(pod))
+                )
             elif intent.gone is None:
                 found.append(self._missed(intent, now, settle))
         with self.jobs.change():
@@ -113,8 +129,10 @@ class Machine:
         """A pod that is not listed: gone, or late."""
         assert intent.asked is not None
         since = now if intent.missed is None else intent.missed
-        late = now - since < settle or now - intent.asked < settle
-        if late and intent.id is not None and intent.last_seen is not None and now - intent.asked >= settle:
+        late = now - intent.asked < settle
+        if intent.id is None:
+            late = late or now - since < settle
+        elif not late:
             # Two answers of the provider agree: it neither lists the pod nor knows its id.
             late = self.provider.describe(intent.id) is not None
         return replace(intent, missed=since, gone=None if late else now)
@@ -162,7 +180,10 @@ class Machine:
             return self._move(job, "releasing", why, after="failed")
         deadline = int(now + terms.hours * 3600)
         name = PodName(job.key[:12], job.attempt, deadline, secrets.token_hex(4))
-        intent = Intent(str(name), job.key, offer.machine, offer.region, now, deadline, offer.price, reserved)
+        intent = Intent(
+            *(str(name), job.key, offer.machine, offer.region, now, deadline, offer.price, reserved),
+            provider=self.provider.name,
+        )
         with self.jobs.change():
             self.jobs.intend(name, intent)
             return self.jobs.move(job, "launching", f"{offer.machine} at {offer.price:.2f} USD an hour", now)
@@ -176,24 +197,31 @@ class Machine:
         if job.cancelled:
             return self._move(job, "releasing", "cancelled", after="cancelled")
         order = work.order(name, Offer(intent.machine, intent.region, intent.price))
+        asked = replace(intent, asked=self.clock(), image=order.image)
         with self.jobs.change():
-            self.jobs.put(replace(intent, asked=self.clock()))
-        asked = replace(intent, asked=self.clock())
+            self.jobs.put(asked)
         try:
             pod = self.provider.launch(order)
         except Refused as error:
             with self.jobs.change():
                 self.jobs.put(replace(intent, gone=self.clock()))
-                return self.jobs.move(job, "retry", f"{intent.machine}: {error.what}", self.clock())
+                # What a person sets right is asked for anew; what is out of stock is passed over this time round.
+                attempt = job.attempt + isinstance(error, Denied)
+                why = f"{intent.machine}: {error.what}"
+                refused = self.jobs.move(job, "retry", why, self.clock(), attempt=attempt)
+            if isinstance(error, Denied):
+                raise
+            return refused
         except ProviderError as error:
             return self._move(job, "launch-unknown", error.what)
         now = self.clock()
         price = max(asked.price, pod.price or 0.0)
         with self.jobs.change():
-            self.jobs.put(replace(asked, id=pod.id, last_seen=now, price=price))
-            if price > intent.price * OVERPRICE:
-                why = f"the pod costs {price:.2f} USD an hour, not {intent.price:.2f}"
-                return self.jobs.move(job, "releasing", why, now, after="retry")
+            made = replace(asked, id=pod.id, last_seen=now, price=price, facts=_facts(pod))
+            self.jobs.put(made)
+            other = _other(made, pod, job.terms)
+            if other:
+                return self.jobs.move(job, "releasing", other, now, after="retry")
             return self.jobs.move(job, "provisioning", f"{intent.machine} is on its way", now)
 
     def _find(self, job: Job) -> Job:
@@ -215,10 +243,12 @@ class Machine:
         if job.cancelled:
             return self._move(job, "releasing", "cancelled", after="cancelled")
         pod = seen.get(intent.name)
-        said = work.heartbeat()
-        heard = said if said is not None and said.pod == intent.name else None
+        heard, silent = self._listen(intent, work)
+        other = "" if pod is None else _other(intent, pod, terms)
         assert intent.asked is not None
-        if heard is not None and heard.failed:
+        if other:
+            wrong = other
+        elif heard is not None and heard.failed:
             wrong = f"its worker gave up: {heard.failed}"
         elif intent.gone is not None or (pod is not None and pod.status == "exited"):
             wrong = "its pod ended before it was done"
@@ -226,13 +256,25 @@ class Machine:
             wrong = f"it was not done in {terms.hours:g} hours"
         elif heard is None and now - intent.asked > terms.boot_minutes * 60:
             wrong = f"its worker was not heard within {terms.boot_minutes:g} minutes"
-        elif heard is not None and now - heard.at > terms.stall_minutes * 60:
+        elif silent > terms.stall_minutes * 60:
             wrong = f"its worker fell silent for {terms.stall_minutes:g} minutes"
         elif heard is None:
             return job
         else:
             return self._move(job, "running", f"{heard.done} of {heard.total} parts done")
         return self._move(job, "releasing", wrong, after="retry")
+
+    def _listen(self, intent: Intent, work: Work) -> tuple[Heartbeat | None, float]:
+        """What this pod's worker last said, and for how long it has said nothing else: by our clock, not by its own."""
+        said = work.heartbeat()
+        if said is None or said.pod != intent.name:
+            return None, 0.0
+        now, mark = self.clock(), f"{said.at} {said.done} {said.total}"
+        if mark != intent.said:
+            with self.jobs.change():
+                self.jobs.put(replace(intent, said=mark, heard=now))
+            return said, 0.0
+        return said, now - (intent.heard or now)
 
     def _collect(self, job: Job, work: Work) -> Job:
         found = work.collect()
@@ -262,6 +304,21 @@ class Machine:
             return job
         with self.jobs.change():
             return self.jobs.move(job, state, why, self.clock(), **more)
+
+
+def _facts(pod: Pod) -> str:
+    return json.dumps({"status": pod.status, **pod.facts}, sort_keys=True)
+
+
+def _other(intent: Intent, pod: Pod, terms: Terms) -> str:
+    """How a pod differs from the one that was ordered; "" where it does not."""
+    ordered = intent.reserved / (terms.hours + terms.grace_minutes / 60)
+    price = max(intent.price, pod.price or 0.0)
+    if price > ordered * OVERPRICE:
+        return f"the pod costs {price:.2f} USD an hour, not {ordered:.2f}"
+    if intent.region and pod.region and pod.region != intent.region:
+        return f"the pod is in {pod.region}, not in {intent.region}"
+    return ""
 
 
 def _attempt(intent: Intent) -> int:

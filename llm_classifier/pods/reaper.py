@@ -1,7 +1,7 @@
 """Ends pods of ours that are past their deadline, and tells of all others.
 
-It needs the provider and a clock, and nothing else: the deadline is in the name. Where job records are at hand, pods of
-jobs that are over, or that the records say should be gone, end as well.
+It needs the provider and a clock, and nothing else: the deadline is in the name. Where job records are at hand, pods in
+them whose jobs are over end as well; those of others who use the same account are in other people's records.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ class Found:
 
 def look(provider: Provider, clock: Callable[[], float], jobs: Jobs | None = None, *, end: bool) -> list[Found]:
     """All pods of ours, oldest deadline first; with `end`, those that should be gone are ended."""
-    over = {job.key[:12] for job in jobs.all() if job.over} if jobs is not None else set()
+    over = {job.key for job in jobs.all() if job.over} if jobs is not None else set()
+    strays = {one.name for one in jobs.pods() if one.job in over} if jobs is not None else set()
     found = []
     for pod in provider.pods():
         name = parse(pod.name)
         if name is None or pod.status == "gone":
             continue
-        late, stray = clock() >= name.deadline, name.job in over
+        late, stray = clock() >= name.deadline, pod.name in strays
         ended, failed = False, ""
         if end and (late or stray):
             try:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from llm_classifier.pods import reaper
-from llm_classifier.pods.jobs import Job, Jobs, Terms
+from llm_classifier.pods.jobs import SCHEMA, Job, Jobs, Terms
 from llm_classifier.pods.machine import Collected, Heartbeat, Machine
 from llm_classifier.pods.names import PodName, parse
-from llm_classifier.pods.providers import Offer, Order, Pod, ProviderError, Refused, Unclear
+from llm_classifier.pods.providers import Denied, Offer, Order, Pod, ProviderError, Refused, Unclear
+from resolver.errors import UsageError
 
 MINUTE = 60.0
 TICK = 5 * MINUTE  # how often cron calls the reaper
@@ -40,7 +43,10 @@ class Machinery:
     made: float
     boots: bool = True
     restarts: bool = False  # its container ends half-way
+    hangs: bool = False  # its worker falls silent half-way and never ends the pod
+    skew: float = 0.0  # of its clock
     visible: float = 0.0  # listed from then on
+    lingers: float = 0.0  # listed for so long after its end
     lies: int = 0  # deletes that are answered with success and do nothing
     ended: float | None = None
 
@@ -63,9 +69,13 @@ class Cloud:
     finished: bool = False
     faults: list[str] = field(default_factory=list)  # of the pods to come, in turn
     deaf: int = 0  # further calls that get no answer
+    blank: float = 0.0  # until then no pod is listed
 
     def offers(self) -> list[Offer]:
         return list(OFFERS)
+
+    def shows(self, machine: str) -> bool:
+        return True
 
     def launch(self, order: Order) -> Pod:
         fault = self.faults.pop(0) if self.faults else "none"
@@ -75,14 +85,17 @@ class Cloud:
             raise Unclear("500")
         assert all(pod.name != order.name for pod in self.made.values()), "a name is used once"
         id = f"p{len(self.made)}"
-        price = order.offer.price * (1.5 if fault == "dear" else 1.0)
+        price = order.offer.price * (1.5 if "dear" in fault else 1.0)
         new = Machinery(order.name, price, self.now)
         new.boots = fault != "stuck"
         new.restarts = fault == "restarts"
-        new.visible = self.now + (3 * MINUTE if fault in ("late", "made, 500") else 0)
+        new.hangs = fault == "hangs"
+        new.skew = {"behind": -7 * 3600.0, "ahead": 7 * 3600.0}.get(fault, 0.0)
+        new.visible = self.now + (3 * MINUTE if fault in ("late", "made, 500", "made, 500, dear") else 0)
+        new.lingers = 3 * MINUTE if fault == "lingers" else 0.0
         new.lies = 2 if fault == "lies" else 0
         self.made[id] = new
-        if fault == "made, 500":
+        if fault.startswith("made, 500"):
             raise Unclear("500")
         if fault == "killed":
             raise Killed
@@ -90,12 +103,14 @@ class Cloud:
 
     def pods(self) -> list[Pod]:
         self._hear()
-        return [self._pod(id, pod) for id, pod in self.made.items() if pod.ended is None and self.now >= pod.visible]
+        if self.now < self.blank:
+            return []
+        return [self._pod(id, pod) for id, pod in self.made.items() if self._known(pod)]
 
     def describe(self, id: str) -> Pod | None:
         self._hear()
         pod = self.made[id]
-        return None if pod.ended is not None or self.now < pod.visible else self._pod(id, pod)
+        return self._pod(id, pod) if self._known(pod) else None
 
     def end(self, id: str) -> None:
         self._hear()
@@ -104,6 +119,9 @@ class Cloud:
             pod.lies -= 1
         elif pod.ended is None:
             pod.ended = self.now
+
+    def _known(self, pod: Machinery) -> bool:
+        return self.now >= pod.visible and (pod.ended is None or self.now < pod.ended + pod.lingers)
 
     def _hear(self) -> None:
         if self.deaf > 0:
@@ -121,11 +139,14 @@ class Cloud:
             if pod.ended is not None or not pod.boots or self.now - pod.made <= 2 * MINUTE:
                 continue
             missing = sorted(set(range(PARTS)) - self.parts)
-            if self.finished or self.now >= pod.deadline or (pod.restarts and len(missing) <= PARTS // 2):
+            half = len(missing) <= PARTS // 2
+            if pod.hangs and half:
+                continue
+            if self.finished or self.now >= pod.deadline or (pod.restarts and half):
                 pod.ended = self.now
             elif missing:
                 self.parts.add(missing[0])
-                self.said = Heartbeat(pod.name, self.now, PARTS - len(missing) + 1, PARTS)
+                self.said = Heartbeat(pod.name, self.now + pod.skew, PARTS - len(missing) + 1, PARTS)
             else:
                 self.finished = True
 
@@ -185,14 +206,16 @@ class Fused(Jobs):
         return True
 
 
+FAILING = ("stuck", "restarts", "hangs", "dear", "made, 500, dear")  # pods that do not finish the work
 FAULTS = st.sampled_from(
-    ["none", "refused", "lost", "made, 500", "stuck", "restarts", "dear", "late", "lies", "killed"]
+    ["none", "refused", "lost", "made, 500", "late", "lies", "killed", "behind", "ahead", "lingers", *FAILING]
 )
 ACTIONS = st.one_of(
     st.tuples(st.just("follow"), st.integers(4, 12), st.integers(1, 6)),  # calls, minutes between two of them
     st.tuples(st.just("follow"), st.integers(4, 12), st.integers(1, 6)),
     st.tuples(st.just("away"), st.integers(1, 60), st.just(0)),  # minutes
     st.tuples(st.just("silence"), st.integers(1, 2), st.just(0)),  # calls without an answer
+    st.tuples(st.just("blank"), st.integers(1, 8), st.just(0)),  # minutes in which the list is empty
     st.tuples(st.just("fuse"), st.integers(1, 4), st.integers(0, 1)),  # changes until a kill; before or after it
     st.tuples(st.just("cancel"), st.integers(0, 3), st.just(0)),  # only if it is 0
 )
@@ -230,6 +253,8 @@ class Story:
             self.passes(number)
         elif what == "silence":
             self.cloud.deaf = number
+        elif what == "blank":
+            self.cloud.blank = self.cloud.now + number * MINUTE
         elif what == "fuse":
             self.jobs.fuse, self.jobs.after = number, bool(other)
         elif number == 0:
@@ -265,7 +290,7 @@ class Story:
 
     def end(self) -> Job:
         """All is well from now on, and somebody calls every minute."""
-        self.cloud.deaf, self.jobs.fuse = 0, None
+        self.cloud.deaf, self.cloud.blank, self.jobs.fuse = 0, 0.0, None
         for _ in range(500):
             if self.job.over:
                 return self.job
@@ -293,7 +318,7 @@ def test_a_further_pod_needs_a_cause(faults: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         story = Story(Path(folder), faults)
         job = story.end()
-        failing = [fault in ("stuck", "restarts", "dear") for fault in faults]
+        failing = [fault in FAILING for fault in faults]
         made = [fault not in ("refused", "lost") for fault in faults]
         needed = next((n for n in range(3) if made[n] and not failing[n]), 3)
         assert len(story.cloud.made) <= sum(made[: needed + 1]) + (needed == 3)
@@ -327,3 +352,95 @@ def test_a_pod_that_never_boots_is_let_go_after_its_boot_minutes(tmp_path: Path)
     assert job.state == "succeeded"
     assert len(story.cloud.made) == 2
     story.jobs.close()
+
+
+def test_a_worker_whose_clock_is_wrong_is_not_taken_for_silent(tmp_path: Path) -> None:
+    """Silence is counted from when this side saw the last heartbeat: hours of difference change nothing."""
+    for fault in ("behind", "ahead"):
+        (tmp_path / fault).mkdir()
+        story = Story(tmp_path / fault, [fault])
+
+        assert story.end().state == "succeeded"
+        assert len(story.cloud.made) == 1
+        story.jobs.close()
+
+
+def test_a_worker_that_falls_silent_is_let_go_after_its_stall_minutes(tmp_path: Path) -> None:
+    """A pod that lives on and says nothing is ended, and another does the rest: parts that are done are kept."""
+    story = Story(tmp_path, ["hangs"])
+
+    job = story.end()
+
+    hung = story.cloud.made["p0"]
+    assert hung.ended is not None
+    silent_since = hung.made + (2 + PARTS // 2) * MINUTE
+    assert hung.ended - silent_since <= (TERMS.stall_minutes + 3) * MINUTE
+    assert job.state == "succeeded"
+    assert len(story.cloud.made) == 2
+    story.jobs.close()
+
+
+def test_a_pod_elsewhere_is_not_kept(tmp_path: Path) -> None:
+    """Where the settings name regions, a pod that the provider put elsewhere is ended before it works."""
+    story = Story(tmp_path, [])
+    story.cloud.offers = lambda: [Offer("small", "EU-RO-1", 1.0)]  # type: ignore[method-assign]
+    pod = story.cloud._pod
+    story.cloud._pod = lambda id, made: replace(pod(id, made), region="US-TX-3")  # type: ignore[method-assign]
+
+    for _ in range(8):
+        story.survive(lambda: story.machine.step(KEY, story.errand))
+        story.cloud.now += 1
+
+    assert story.cloud.made["p0"].ended is not None
+    assert "in US-TX-3, not in EU-RO-1" in " ".join(line for _, line in story.jobs.log(KEY))
+    story.jobs.close()
+
+
+def test_another_provider_cannot_say_that_a_pod_is_gone(tmp_path: Path) -> None:
+    """A config that changed its provider meanwhile is refused while a machine of the former one may live."""
+    story = Story(tmp_path, [])
+    for _ in range(4):
+        story.machine.step(KEY, story.errand)
+    story.cloud.name = "elsewhere"
+
+    with pytest.raises(UsageError, match="a machine of cloud"):
+        story.machine.step(KEY, story.errand)
+    story.jobs.close()
+
+
+def test_what_only_a_person_can_set_right_is_an_error(tmp_path: Path) -> None:
+    """A rejected key ends the call with the reason; once it is set right the job goes on, and nothing was reserved."""
+    story = Story(tmp_path, [])
+    launch = story.cloud.launch
+
+    def denied(order: Order) -> Pod:
+        raise Denied("no balance")
+
+    story.cloud.launch = denied  # type: ignore[method-assign]
+    story.machine.step(KEY, story.errand)
+    story.machine.step(KEY, story.errand)
+    with pytest.raises(Denied, match="no balance"):
+        story.machine.step(KEY, story.errand)
+    assert [one.asked for one in story.jobs.pods(KEY)] == [None]
+    story.cloud.launch = launch  # type: ignore[method-assign]
+
+    assert story.end().state == "succeeded"
+    story.jobs.close()
+
+
+def test_a_record_of_an_older_version_is_read(tmp_path: Path) -> None:
+    """Columns that came later are added; what stands in the record stays."""
+    path = tmp_path / "jobs.sqlite"
+    with closing(sqlite3.connect(path)) as con:
+        con.executescript(SCHEMA)
+        con.execute("INSERT INTO jobs VALUES ('k', 'score', 'failed', 'why', 1, 'failed', 0, 0, 0, '{}')")
+        con.execute(
+            "INSERT INTO pods (name, job, machine, region, intended, deadline, price, reserved)"
+            " VALUES ('a', 'k', 'small', '', 0, 1, 1.0, 2.0)"
+        )
+        con.commit()
+
+    jobs = Jobs(path)
+
+    assert [(one.name, one.provider, one.heard) for one in jobs.pods()] == [("a", "", None)]
+    jobs.close()

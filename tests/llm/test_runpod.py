@@ -33,27 +33,31 @@ def waited() -> list[float]:
 @pytest.fixture
 def runpod(fake: Any, waited: list[float]) -> RunPod:
     machines = ("NVIDIA B200", "NVIDIA H100 PCIe", "NVIDIA L4")
-    return RunPod(fake_runpod.KEY, machines=machines, regions=("EU-RO-1", ""), url=fake.url, sleep=waited.append)
+    return RunPod(
+        fake_runpod.KEY, machines=machines, regions=("EU-RO-1", ""), disk_gb=73, url=fake.url, sleep=waited.append
+    )
 
 
 def test_offers_keep_the_order_of_the_settings(runpod: RunPod) -> None:
-    """Machines in the order wanted, each in the regions in the order wanted; what is not offered is left out."""
-    found = [(one.machine, one.region, one.price) for one in runpod.offers()]
+    """Machines in the order wanted, each in the regions as wanted, with their disk; what is not offered is left out."""
+    found = [(one.machine, one.region, round(one.price, 2)) for one in runpod.offers()]
 
     assert found == [
-        ("NVIDIA H100 PCIe", "EU-RO-1", 2.4),
-        ("NVIDIA H100 PCIe", "", 2.4),
-        ("NVIDIA L4", "EU-RO-1", 0.4),
-        ("NVIDIA L4", "", 0.4),
+        ("NVIDIA H100 PCIe", "EU-RO-1", 2.41),
+        ("NVIDIA H100 PCIe", "", 2.41),
+        ("NVIDIA L4", "EU-RO-1", 0.41),
+        ("NVIDIA L4", "", 0.41),
     ]
 
 
 def test_a_pod_from_order_to_end(fake: Any, runpod: RunPod) -> None:
     """Ordered, listed, running, ended, gone; ended again without harm."""
-    pod = runpod.launch(Order(NAME, Offer("NVIDIA L4", "EU-RO-1", 0.4), "image@sha256:0", {"A": "b"}, disk_gb=30))
+    pod = runpod.launch(Order(NAME, Offer("NVIDIA L4", "EU-RO-1", 0.4), "image@sha256:0", {"A": "b"}))
 
     assert fake.bodies[-1]["dataCenterIds"] == ["EU-RO-1"]
     assert fake.bodies[-1]["env"] == {"A": "b"}
+    assert fake.bodies[-1]["disk"] == 73
+    assert fake.bodies[-1]["cloud"] == "SECURE"
     assert (pod.name, pod.status, pod.price) == (NAME, "starting", 0.4)
     fake.boot(pod.id)
     assert [one.status for one in runpod.pods()] == ["running"]

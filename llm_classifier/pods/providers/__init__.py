@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol
 
 from resolver.errors import ResolverError
+from resolver.settings.pods import PodsSettings
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,6 @@ class Order:
     offer: Offer
     image: str
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)  # holds the job's own key
-    disk_gb: int = 40
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Pod:
     name: str
     status: Literal["starting", "running", "exited", "gone"]
     price: float | None = None  # USD per hour that is really billed, where the provider tells
+    region: str = ""  # where it is, where the provider tells
+    facts: Mapping[str, str] = field(default_factory=dict)  # what else the provider says of it; never its environment
 
 
 class ProviderError(ResolverError):
@@ -46,8 +49,25 @@ class Refused(ProviderError):
     """The pod was surely not made."""
 
 
+class Denied(Refused):
+    """Nothing will come of asking again before a person has set something right: the key, the balance."""
+
+
 class Unclear(ProviderError):
     """The pod may have been made: the answer was lost, or made no sense."""
+
+
+def open_provider(pods: PodsSettings, home: Path) -> Provider:
+    """The one that the settings name; `home` is where a provider may keep what it knows of processes here."""
+    match pods.provider:
+        case "runpod":
+            from llm_classifier.pods.providers.runpod import RunPod
+
+            return RunPod.of(pods)
+        case _:
+            from llm_classifier.pods.providers.local import Local
+
+            return Local(home)
 
 
 class Provider(Protocol):
@@ -55,6 +75,9 @@ class Provider(Protocol):
 
     def offers(self) -> list[Offer]:
         """What it has of what the settings want, best first."""
+
+    def shows(self, machine: str) -> bool:
+        """Whether `pods` would list a pod on this machine. One that it would not list is not gone for that."""
 
     def launch(self, order: Order) -> Pod:
         """Make a pod. Refused: surely none was made. Unclear: maybe."""

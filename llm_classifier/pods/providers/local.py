@@ -32,6 +32,9 @@ class Local:
     def offers(self) -> list[Offer]:
         return [Offer("this machine")]
 
+    def shows(self, machine: str) -> bool:
+        return True
+
     def launch(self, order: Order) -> Pod:
         place = self._folder / order.name
         try:

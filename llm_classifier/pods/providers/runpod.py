@@ -8,6 +8,7 @@ settings are never relied on.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any, Literal
@@ -15,12 +16,14 @@ from urllib.parse import quote
 
 from llm_classifier.needs import need
 from llm_classifier.pods.names import parse
-from llm_classifier.pods.providers import Offer, Order, Pod, ProviderError, Refused, Unclear
+from llm_classifier.pods.providers import Denied, Offer, Order, Pod, ProviderError, Refused, Unclear
 from resolver.errors import UsageError
+from resolver.settings.pods import PodsSettings
 
 KEY = "RUNPOD_API_KEY"
 TRIES = 4  # of calls that can be repeated
 WAIT = 2.0  # seconds before the first repetition, doubled each time
+DISK_PRICE = 0.10 / 730  # USD per GB and hour of a container's disk: 0.10 a month
 STATUS: dict[str, Literal["starting", "running", "exited", "gone"]] = {
     "PROVISIONING": "starting",
     "STARTING": "starting",
@@ -40,8 +43,9 @@ class RunPod:
         *,
         machines: tuple[str, ...],
         regions: tuple[str, ...] = (),
-        cloud: Literal["SECURE", "COMMUNITY"] = "SECURE",
+        cloud: Literal["secure", "community"] = "secure",
         registry: str | None = None,
+        disk_gb: int = 40,
         url: str = "https://api.runpod.io",
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -49,31 +53,50 @@ class RunPod:
             raise UsageError(f"The environment holds no {KEY}.", do="Make a key in RunPod's console, for pods alone.")
         self._httpx = need("httpx")
         self._client = self._httpx.Client(
-            base_url=f"{url}/v2", headers={"Authorization": f"Bearer {key}"}, timeout=30, follow_redirects=False
+            base_url=f"{url.rstrip('/')}/v2",
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=30,
+            follow_redirects=False,
         )
         self._machines, self._regions, self._cloud, self._registry = machines, regions, cloud, registry
-        self._sleep = sleep
+        self._disk_gb, self._sleep = disk_gb, sleep
+
+    @classmethod
+    def of(cls, pods: PodsSettings) -> RunPod:
+        return cls(
+            os.environ.get(KEY, ""),
+            machines=pods.machines,
+            regions=pods.regions,
+            cloud=pods.cloud,
+            registry=pods.registry,
+            disk_gb=pods.disk_gb,
+            url=pods.url,
+        )
 
     def offers(self) -> list[Offer]:
-        catalog = self._json("GET", "/catalog/gpus?include=AVAILABILITY&product=POD")
-        found = {str(one.get("id")): one for one in _list(catalog, "gpus")}
-        rate = self._cloud.lower()
+        catalog = self._json("GET", "/catalog/gpus")
+        found = {str(one.get("id")): one for one in _list(catalog, "gpus") if isinstance(one, dict)}
         offers = []
         for machine in self._machines:
             gpu = found.get(machine)
-            price = float((gpu or {}).get("price", {}).get(rate) or 0)
-            if gpu is None or not gpu.get(rate) or price <= 0:
+            prices = gpu.get("price") if gpu is not None else None
+            price = _number(prices.get(self._cloud)) if isinstance(prices, dict) else None
+            if gpu is None or not gpu.get(self._cloud) or price is None:
                 continue
+            price += self._disk_gb * DISK_PRICE
             offers += [Offer(machine, region, price) for region in self._regions or ("",)]
         return offers
+
+    def shows(self, machine: str) -> bool:
+        return True
 
     def launch(self, order: Order) -> Pod:
         body: dict[str, Any] = {
             "name": order.name,
             "image": order.image,
             "gpu": {"id": order.offer.machine, "count": 1},
-            "cloud": self._cloud,
-            "disk": order.disk_gb,
+            "cloud": self._cloud.upper(),
+            "disk": self._disk_gb,
             "env": dict(order.environment),
             "ports": [],
         }
@@ -81,22 +104,42 @@ class RunPod:
             body["dataCenterIds"] = [order.offer.region]
         if self._registry:
             body["registry"] = self._registry
-        try:
-            answer = self._client.post("/pods", json=body)
-        except self._httpx.TransportError as error:
-            raise Unclear(f"RunPod did not answer whether it made the pod ({type(error).__name__}).") from None
-        if answer.status_code in (401, 403):
-            raise Refused(f"RunPod rejects the key ({answer.status_code}): check {KEY} and its permissions.")
-        if 400 <= answer.status_code < 500 and answer.status_code != 408:
-            raise Refused(f"RunPod made no pod: {answer.status_code} {_title(answer)}")
-        pod = _pod(_content(answer)) if answer.status_code == 201 else None
+        answer = self._ordered(body)
+        status = answer.status_code
+        if status == 401:
+            raise Denied(f"RunPod rejects the key (401): check {KEY}.")
+        if status == 402:
+            raise Denied("RunPod makes no pod for want of balance (402).", do="Pay into the account.")
+        if status == 422:
+            raise Denied(f"RunPod does not understand the order (422 {_title(answer)}).", do="Check section pods.")
+        if 400 <= status < 500 and status != 408:
+            raise Refused(f"RunPod made no pod: {status} {_title(answer)}")
+        pod = _pod(_content(answer)) if status == 201 else None
         if pod is None or pod.name != order.name:
-            raise Unclear(f"RunPod answered {answer.status_code} to the order of a pod.")
+            raise Unclear(f"RunPod answered {status} to the order of a pod.")
         return pod
 
+    def _ordered(self, body: dict[str, Any]) -> Any:
+        """The answer to an order. Only 429 says for sure that it may be given again."""
+        for turn in range(TRIES):
+            try:
+                answer = self._client.post("/pods", json=body)
+            except self._httpx.TransportError as error:
+                raise Unclear(f"RunPod did not answer whether it made the pod ({type(error).__name__}).") from None
+            if answer.status_code != 429 or turn == TRIES - 1:
+                return answer
+            self._rest(answer, turn)
+        raise AssertionError("the last turn returns")
+
     def pods(self) -> list[Pod]:
-        pods = [_pod(one) for one in _list(self._json("GET", "/pods"), "pods")]
-        return [pod for pod in pods if pod is not None and parse(pod.name) is not None]
+        found = []
+        for row in _list(self._json("GET", "/pods"), "pods"):
+            pod = _pod(row)
+            if pod is None:  # it may be one of ours, so the list does not say which are gone
+                raise ProviderError("RunPod lists a pod without id or name.")
+            if parse(pod.name) is not None:
+                found.append(pod)
+        return found
 
     def describe(self, id: str) -> Pod | None:
         answer = self._call("GET", f"/pods/{quote(id, safe='')}", fine=(200, 404))
@@ -123,11 +166,14 @@ class RunPod:
             if answer.status_code in fine:
                 return answer
             if answer.status_code in (401, 403):
-                raise ProviderError(f"RunPod rejects the key ({answer.status_code}): check {KEY}.")
+                raise Denied(f"RunPod rejects the key ({answer.status_code}): check {KEY} and its permissions.")
             if last or not (answer.status_code == 429 or answer.status_code >= 500):
                 raise ProviderError(f"RunPod answered {answer.status_code} {_title(answer)}")
-            self._sleep(_patience(answer.headers.get("retry-after")) or WAIT * 2**turn)
+            self._rest(answer, turn)
         raise AssertionError("the last turn returns or raises")
+
+    def _rest(self, answer: Any, turn: int) -> None:
+        self._sleep(_patience(answer.headers.get("retry-after")) or WAIT * 2**turn)
 
 
 def _patience(asked: str | None) -> float:
@@ -141,20 +187,34 @@ def _content(answer: Any) -> Any:
         raise ProviderError("RunPod's answer is not JSON.") from None
 
 
-def _list(content: Any, key: str) -> list[dict[str, Any]]:
+def _list(content: Any, key: str) -> list[Any]:
     """The rows under `key`. An answer of another form is no empty list: it would say that no pod is there."""
     rows = content.get(key) if isinstance(content, dict) else None
     if not isinstance(rows, list):
         raise ProviderError(f"RunPod's answer holds no {key}.")
-    return [row for row in rows if isinstance(row, dict)]
+    return rows
 
 
 def _pod(row: Any) -> Pod | None:
     if not isinstance(row, dict) or not isinstance(row.get("id"), str) or not isinstance(row.get("name"), str):
         return None
-    price = row.get("cost")
     status = STATUS.get(str(row.get("status")), "running")  # an unknown status is one that may cost money
-    return Pod(row["id"], row["name"], status, float(price) if isinstance(price, int | float) and price > 0 else None)
+    gpu = row.get("gpu")
+    facts = {
+        "image": row.get("image"),
+        "gpu": gpu.get("id") if isinstance(gpu, dict) else None,
+        "cloud": row.get("cloud"),
+        "data_center": row.get("dataCenterId"),
+        "cuda": row.get("cudaVersion"),
+        "created": row.get("createdAt"),
+        "started": row.get("startedAt"),
+    }
+    told = {name: str(value)[:200] for name, value in facts.items() if value}
+    return Pod(row["id"], row["name"], status, _number(row.get("cost")), told.get("data_center", ""), told)
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and 0 < value < float("inf") else None
 
 
 def _title(answer: Any) -> str:
