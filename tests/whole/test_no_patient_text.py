@@ -49,6 +49,8 @@ class Markers:
             return day.isoformat()
         if column in DIGITS:
             value = str(618_033_988_749 + 7_919_777 * number)[-DIGITS[column] :]
+            if column == "ZIP":
+                value = "0" + value[1:]  # so that no size or count of a run is taken for it
         else:
             value = "Qzx" + "".join(chr(ord("a") + number // 26**place % 26) for place in range(3)) + "vk"
         self.given[value.lower()] = where
