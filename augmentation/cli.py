@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from resolver.cli.lazy import Group
 from resolver.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 
 
-@click.group()
+@click.group(cls=Group)
 def augment() -> None:
     """Make a hard, labelled test bed from a population.
 

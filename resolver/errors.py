@@ -18,6 +18,8 @@ identifiers or clinical words from a record, only files, columns, row numbers an
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class ResolverError(Exception):
     """What went wrong, where, and what to do about it, in one line."""
@@ -73,3 +75,12 @@ class QualityGateError(ResolverError):
 
 class PendingError(ResolverError):
     exit_code = 75
+
+
+def instead(word: str, known: Iterable[str]) -> str:
+    """How to go on where a word is not among those known: the nearest of them, or all."""
+    import difflib
+
+    there = list(known)
+    near = difflib.get_close_matches(word, there, n=1)
+    return f"did you mean {near[0]}?" if near else f"there are {', '.join(there) or 'none'}."

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from resolver.cli.lazy import Group
 from resolver.progress import for_terminal
 
 _QUIET = click.option("--quiet", "-q", is_flag=True, help="No progress.")
 
 
-@click.group()
+@click.group(cls=Group)
 def synthea() -> None:
     """Make synthetic populations."""
 
@@ -123,7 +124,7 @@ def convert(
     click.echo(f"{persons:,} persons, {rows:,} rows in {len(made.tables)} tables{kept}: {out} ({made.content[:12]})")
 
 
-@click.group()
+@click.group(cls=Group)
 def data() -> None:
     """Pin data sets and check that they did not change."""
 

@@ -9,10 +9,11 @@ from typing import Any
 import click
 
 from llm_classifier.needs import need
+from resolver.cli.lazy import Group
 from resolver.errors import UsageError
 
 
-@click.group()
+@click.group(cls=Group)
 def encoder() -> None:
     """A small transformer over coded histories: a judge of its own that needs no text, GPU or large model."""
 

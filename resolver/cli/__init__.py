@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import os
 import signal
 import sys
 import traceback
@@ -20,28 +21,47 @@ from resolver import __version__
 from resolver.cli.lazy import Lazy
 from resolver.errors import ResolverError
 
-# Command -> where it is defined and its line in --help, which must not need an import.
-COMMANDS: dict[str, tuple[str, str]] = {
-    "run": ("resolver.cli.run:run", "Records in, Master Patient Index out."),
-    "check": ("resolver.cli.check:check", "Look over data and config before a long run."),
-    "init": ("resolver.cli.init:init", "Look at data and write a config for it."),
-    "demo": ("resolver.cli.run:demo", "The whole way on the bundled sample."),
-    "explain": ("resolver.cli.explain:explain", "Why two records are, or are not, one person."),
-    "label": ("resolver.cli.label:label", "Answer questions about pairs; learn how good a run is."),
-    "mpi": ("resolver.cli.mpi:mpi", "Look into the index, correct it, export it."),
-    "evaluate": ("resolver.cli.evaluate:evaluate", "Compare a run with the truth."),
-    "report": ("resolver.cli.report:report", "Write the report of a run as one HTML file."),
-    "train": ("resolver.cli.train:train", "Fit the judges to labelled populations."),
-    "llm": ("llm_classifier.cli:llm", "The language-model judge: data set, training, promotion, serving."),
-    "infer": ("llm_classifier.cli.infer:infer", "The same with a language model apart from the run."),
-    "pods": ("llm_classifier.cli.infer:pods", "Workers of infer: see them, end those that should be gone."),
-    "synthea": ("synthea_runner.cli:synthea", "Make synthetic populations."),
-    "augment": ("augmentation.cli:augment", "Make a hard, labelled test bed from a population."),
-    "data": ("synthea_runner.cli:data", "Pin data sets and check that they did not change."),
+# What a person wants -> command -> where it is defined and its line in --help, which must not need an import.
+FAMILIES: dict[str, dict[str, tuple[str, str]]] = {
+    "Start": {
+        "demo": ("resolver.cli.run:demo", "The whole way on the bundled sample."),
+        "init": ("resolver.cli.init:init", "Look at data and write a config for it."),
+        "check": ("resolver.cli.check:check", "Look over data and config before a long run."),
+        "schema": ("resolver.cli.schema:schema", "The JSON Schema of a config, for editors."),
+    },
+    "Run": {
+        "run": ("resolver.cli.run:run", "Records in, Master Patient Index out."),
+        "train": ("resolver.cli.train:train", "Fit the judges to labelled populations."),
+    },
+    "Understand": {
+        "explain": ("resolver.cli.explain:explain", "Why two records are, or are not, one person."),
+        "evaluate": ("resolver.cli.evaluate:evaluate", "Compare a run with the truth."),
+        "report": ("resolver.cli.report:report", "Write the report of a run as one HTML file."),
+    },
+    "Look up and correct": {
+        "mpi": ("resolver.cli.mpi:mpi", "Look into the index, correct it, export it."),
+        "label": ("resolver.cli.label:label", "Answer questions about pairs; learn how good a run is."),
+    },
+    "Judge with a language model": {
+        "llm": ("llm_classifier.cli:llm", "Its data set, training, promotion, serving."),
+        "infer": ("llm_classifier.cli.infer:infer", "A run with a language model apart from it."),
+        "pods": ("llm_classifier.cli.infer:pods", "Workers of infer: see them, end those that should be gone."),
+    },
+    "Make test beds": {
+        "synthea": ("synthea_runner.cli:synthea", "Make synthetic populations."),
+        "augment": ("augmentation.cli:augment", "Make a hard, labelled test bed from a population."),
+        "data": ("synthea_runner.cli:data", "Pin data sets and check that they did not change."),
+    },
 }
+COMMANDS = {name: command for family in FAMILIES.values() for name, command in family.items()}
 
 
-@click.group(cls=Lazy, commands_at=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Lazy,
+    commands_at=COMMANDS,
+    under={wanted: tuple(family) for wanted, family in FAMILIES.items()},
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="resolver")
 @click.option("--debug", is_flag=True, help="Show tracebacks and debug messages.")
 def cli(debug: bool) -> None:
@@ -62,7 +82,7 @@ def main(arguments: list[str] | None = None) -> None:
     stopped: list[int] = []
     try:
         with _noticing(stopped):
-            result: Any = cli.main(args=arguments, standalone_mode=False)
+            result: Any = cli.main(args=arguments, standalone_mode=False, color=_colour())
     except click.exceptions.Exit as leave:
         sys.exit(leave.exit_code)
     except click.ClickException as error:
@@ -79,6 +99,11 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stderr.write(f"resolver: {line}\n")
         sys.exit(code)
     sys.exit(result if isinstance(result, int) else 0)
+
+
+def _colour() -> bool | None:
+    """False where the environment wants none; None: colours where the output is a terminal."""
+    return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from resolver.cli.lazy import Group
 from resolver.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ as_of = click.option("--as-of", metavar="RUN", help="As it was right after this 
 why = click.option("--why", metavar="TEXT", help="The reason, kept with the event.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group)
 def mpi() -> None:
     """Look into the Master Patient Index, correct it, export it.
 

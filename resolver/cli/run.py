@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from resolver.errors import UsageError
+from resolver.errors import UsageError, instead
 
 CONFIG = click.argument("config", type=click.Path(path_type=Path))
 SET = click.option(
@@ -107,7 +107,7 @@ def whole_way(
     names = [stage.name for stage in pipeline.STAGES]
     for given in (restart_from, only):
         if given is not None and given not in names:
-            raise UsageError(f"There is no stage {given}; the stages are {', '.join(names)}.")
+            raise UsageError(f"There is no stage {given}; {instead(given, names)}")
     judges.known(settings.adjudicate.judges)
     reports = runs.execute(
         pipeline.STAGES,

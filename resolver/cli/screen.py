@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -112,7 +111,7 @@ def show(result: dict[str, Any]) -> None:
     width = max(len(name) for name, _ in rows) + 2
     click.echo("")
     for name, text in rows:
-        click.echo(f"  {click.style(name.ljust(width), bold='NO_COLOR' not in os.environ)}{text}")
+        click.echo(f"  {click.style(name.ljust(width), bold=True)}{text}")
     click.echo("")
     click.echo(f"  {'stage':<12}{'seconds':>9}{'peak MiB':>10}")
     for stage in result["stages"]:

@@ -10,10 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from resolver.database import quote
-from resolver.tables import PERSON_FIELDS
-
-# Fields that hold several others at once and are taken apart.
-COMPOUND_FIELDS = ("full_name", "address")
+from resolver.tables import COMPOUND_FIELDS, PERSON_FIELDS
 
 FIELDS = (*(name for name, _, _ in PERSON_FIELDS), *COMPOUND_FIELDS)
 

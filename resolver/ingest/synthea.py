@@ -9,7 +9,7 @@ from pathlib import Path
 
 from resolver import tables
 from resolver.database import quote
-from resolver.errors import InputError, UsageError
+from resolver.errors import InputError, UsageError, instead
 from resolver.ingest import forbidden, raw
 from resolver.ingest.opening import Opened, Opener, missing
 from resolver.settings import SyntheaSource
@@ -105,7 +105,7 @@ def column_map(source: SyntheaSource) -> dict[str, str]:
     """Person field -> column. An empty column name takes a field out."""
     unknown = sorted(source.fields.keys() - set(raw.FIELDS))
     if unknown:
-        raise UsageError(f"fields: there is no person field {unknown[0]}; there are {', '.join(raw.FIELDS)}.")
+        raise UsageError(f"fields: there is no person field {unknown[0]}; {instead(unknown[0], raw.FIELDS)}")
     forbidden.refuse(source.fields.values(), f"The source {source.path}")
     chosen = REQUIRED | OPTIONAL | source.fields
     return {field: column for field, column in chosen.items() if column}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
 from resolver.database import quote
-from resolver.errors import UsageError
+from resolver.errors import UsageError, instead
 from resolver.ingest import raw
 from resolver.ingest.opening import Opened, Opener, missing
 from resolver.settings import TableSource
@@ -67,6 +66,4 @@ def _source(name: str, column: str | None, opened: Opened) -> str:
 
 def _known(source: TableSource) -> None:
     for field in sorted(source.fields.keys() - set(raw.FIELDS)):
-        near = difflib.get_close_matches(field, raw.FIELDS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(raw.FIELDS)}."
-        raise UsageError(f"The source {source.name} names a field {field}, which is none; {hint}")
+        raise UsageError(f"The source {source.name} names a field {field}, which is none; {instead(field, raw.FIELDS)}")

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from resolver.errors import UsageError
+from resolver.errors import UsageError, instead
 from resolver.progress import Progress
 from resolver.settings import Settings
 
@@ -92,6 +92,6 @@ def known(names: Iterable[str]) -> None:
     for name in names:
         if name not in there:
             raise UsageError(
-                f"There is no judge {name}; there are {', '.join(sorted(there)) or 'none'}.",
+                f"There is no judge {name}; {instead(name, sorted(there))}",
                 do="Correct adjudicate.judges in the config, or install the package that brings it.",
             )

@@ -96,7 +96,7 @@ def answer(change: Change, run_id: str, asked: Asked, says: Answer) -> int:
         corrections.unlink(change, asked.left, asked.right)
     else:
         change.log("unsure", person=corrections.person_of(con, pair[0]), record=pair[0], other_record=pair[1])
-    con.execute(f"CREATE TABLE IF NOT EXISTS labels ({LABELS})")
+    con.execute(f"CREATE TABLE IF NOT EXISTS labels ({LABELS.ddl})")
     con.execute(
         "INSERT INTO labels VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [change.event, run_id, *pair, says, asked.together, asked.logit, asked.weight, asked.stands_for],

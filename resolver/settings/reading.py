@@ -5,14 +5,13 @@ All faults of a file are reported together, unknown keys with the nearest known 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import ValidationError
 
-from resolver.errors import SettingsError, UsageError
+from resolver.errors import SettingsError, UsageError, instead
 from resolver.settings.base import Section
 
 S = TypeVar("S", bound=Section)
@@ -99,10 +98,7 @@ def _fault(kind: type[Section], fault: Any) -> str:
     section, shown = _walk(kind, fault["loc"])
     where = ".".join(str(part) for part in shown)
     if fault["type"] == "extra_forbidden":
-        known = sorted(section.model_fields)
-        near = difflib.get_close_matches(str(shown[-1]), known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-        return f"{where}: unknown key; {hint}"
+        return f"{where}: unknown key; {instead(str(shown[-1]), sorted(section.model_fields))}"
     message = str(fault["msg"]).removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     return f"{where}: {message}" if where else message

@@ -6,8 +6,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
+from pydantic.config import JsonDict
 
 from resolver.settings.base import Section
+from resolver.tables import COMPOUND_FIELDS, PERSON_FIELDS
+
+# For editors; the reader of a source refuses other names with the nearest.
+_FIELDS: JsonDict = {"propertyNames": {"enum": [*(name for name, _, _ in PERSON_FIELDS), *COMPOUND_FIELDS]}}
 
 
 class SyntheaSource(Section):
@@ -20,7 +25,7 @@ class SyntheaSource(Section):
     name: str | None = None
     """Name of the source. Default: the folder's name. For a folder of folders: put before the name of each."""
 
-    fields: dict[str, str] = Field(default_factory=dict)
+    fields: dict[str, str] = Field(default_factory=dict, json_schema_extra=_FIELDS)
     """Person field -> column, over the usual map. Name a field here to read a column that is left out by default
     (middle_name: MIDDLE), or give it an empty column to leave it out (ssn: "")."""
 
@@ -91,7 +96,7 @@ class TableSource(Section):
     source: str | None = None
     """Column that names the facility, where one file holds several."""
 
-    fields: dict[str, str]
+    fields: dict[str, str] = Field(json_schema_extra=_FIELDS)
     """Person field -> column. `full_name` and `address` are taken apart."""
 
     delimiter: str | None = None

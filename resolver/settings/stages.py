@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from resolver.errors import instead
 from resolver.settings.base import Section
 from resolver.tables import PERSON_FIELDS
 
@@ -34,13 +35,14 @@ class LinkSettings(Section):
 
     max_candidates_per_record: float = Field(default=25, gt=0)
     """Candidate pairs per record, on average, that judges see. Blocking proposes up to four times as many; those that
-    Splink finds likeliest are kept."""
+    Splink finds likeliest are kept. Pairs that are both likely one person with a third record come on top: a few."""
 
     max_block: int = Field(default=2000, gt=1)
     """A value that more records than this share is too common to block on (a hub); it is named and left out."""
 
     floor_logit: float = -15.0
-    """Candidates to which Splink gives lower log-odds than this are not kept; judges see all others."""
+    """Candidates to which Splink gives lower log-odds than this are not kept, unless both are likely one person with a
+    third record; judges see all others."""
 
 
 class LearnSettings(Section):
@@ -190,7 +192,7 @@ class GoldenSettings(Section):
         ruled = [name for name, _, _ in PERSON_FIELDS if name not in derived]
         for name in self.fields:
             if name not in ruled:
-                raise ValueError(f"fields.{name}: there is no rule for it; known are {', '.join(ruled)}")
+                raise ValueError(f"fields.{name}: there is no rule for it; {instead(name, ruled)}")
         if any(rule.method == "trusted_source" for rule in self.fields.values()) and not self.trusted_sources:
             raise ValueError("the method trusted_source needs trusted_sources")
         if not all(0 < trust < 1 for trust in self.source_trust.values()):

@@ -97,8 +97,9 @@ def test_stopping(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
     [
         (["rum"], "did you mean run?"),
         (["evalute", "x.yaml"], "did you mean evaluate?"),
-        (["mpi", "lookupp"], "lookup"),
-        (["xyzzy"], "xyzzy"),
+        (["mpi", "lookupp"], "did you mean lookup?"),
+        (["augment", "al"], "did you mean all?"),
+        (["xyzzy"], "there are demo, init"),
         (["run"], "CONFIG"),
         (["run", "x.yaml", "--form", "link"], "--from"),
     ],
@@ -113,13 +114,13 @@ def test_wrong_use(arguments: list[str], said: str, capsys: pytest.CaptureFixtur
 
 
 def test_no_such_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A stage that does not exist ends with 2 and lists those that do."""
+    """A stage that does not exist ends with 2 and names the nearest, or those that do."""
     (tmp_path / "c.yaml").write_text("run: {dir: run}\nsources: [{kind: synthea, path: data}]\n")
-    with pytest.raises(SystemExit) as leave:
-        cli.main(["run", str(tmp_path / "c.yaml"), "--from", "clusters"])
-
-    assert leave.value.code == 2
-    assert "ingest, link" in capsys.readouterr().err
+    for given, said in (("clusters", "did you mean cluster?"), ("xyzzy", "ingest, link")):
+        with pytest.raises(SystemExit) as leave:
+            cli.main(["run", str(tmp_path / "c.yaml"), "--from", given])
+        assert leave.value.code == 2
+        assert said in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
