@@ -10,7 +10,7 @@ LOCK   ?= requirements-dev.txt
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help llm vllm demo test lint types check lock wheel clean
+.PHONY: help llm vllm demo test lint types docs check lock wheel clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -46,6 +46,10 @@ lint: $(STAMP) ## ruff: format and rules
 
 types: $(STAMP) ## mypy
 	$(BIN)/mypy
+
+docs: $(STAMP) ## make docs/tables.md, settings.md, commands.md and the schemas anew, and the picture where Chromium is
+	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/picture.py
 
 check: lint types test ## all of it
 
