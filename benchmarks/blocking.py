@@ -4,7 +4,7 @@
 
 TRUTH is Parquet with record_id (the source's own id, or <source>:<id>) and person_id, and, where ids repeat between
 facilities, facility (a number: <facility> stands for the source facility_<number>). Then what is kept of the pairs that
-the rules propose, and how many true pairs fall below some floors of Splink's log-odds. The truth is read after
+the rules and third records propose, and how many true pairs fall below some floors of Splink's log-odds. The truth is read after
 everything else is done.
 """
 
@@ -20,7 +20,7 @@ import duckdb
 
 from resolver import database
 from resolver.database import quote
-from resolver.link import blocking, linking
+from resolver.link import blocking, closure, linking
 from resolver.progress import Progress
 
 
@@ -48,6 +48,14 @@ def main() -> None:
             con.execute("CREATE TABLE pairs (left_rid INTEGER, right_rid INTEGER, rule SMALLINT, logit DOUBLE)")
             for table, _ in blocking.candidates(con, proposals, ready.read.records, scratch, Progress()):
                 ready.scorer.score(table, "scored")
+                con.execute("INSERT INTO pairs FROM scored")
+            closing = closure.propose(con, f"(FROM pairs WHERE logit >= {ready.model.floor})")
+            if closing:
+                ready.scorer.score("closing", "scored")
+                # One that a rule proposed and the cut dropped is kept after all.
+                con.execute("""
+                    DELETE FROM pairs USING scored
+                    WHERE pairs.left_rid = scored.left_rid AND pairs.right_rid = scored.right_rid""")
                 con.execute("INSERT INTO pairs FROM scored")
             print(f"block and score: {time.perf_counter() - began:.1f} s")
             con.execute(f"""
@@ -82,9 +90,14 @@ def _report(con: duckdb.DuckDBPyConnection, records: int, blocked: list[blocking
         share = sum_true / total if total else 0.0
         name = one.planned.rule.name
         print(f"{one.number:3} {name:72} {one.planned.cap:5} {one.pairs:10,} {pairs:10,} {true:9,} {share:11.4%}")
+    pairs, true = new.get(closure.NUMBER, (0, 0))
+    sum_pairs, sum_true = sum_pairs + pairs, sum_true + true
+    what = "near a third record, where no rule kept the pair"
+    print(f"{'':3} {what:72} {'':5} {pairs:10,} {pairs:10,} {true:9,} {sum_true / max(total, 1):11.4%}")
     ((kept, kept_true),) = con.execute(f"""
         SELECT count(*), count(true_pairs.left_rid)
-        FROM pairs LEFT JOIN true_pairs USING (left_rid, right_rid) WHERE logit >= {floor}""").fetchall()
+        FROM pairs LEFT JOIN true_pairs USING (left_rid, right_rid)
+        WHERE logit >= {floor} OR rule = {closure.NUMBER}""").fetchall()
     for what, found, true in ((f"kept, from {floor:.2f} on", kept, kept_true), ("proposed", sum_pairs, sum_true)):
         print(
             f"{what:22} recall {true / max(total, 1):.5f} ({total - true:,} of {total:,} missed) at "

@@ -19,6 +19,7 @@ from resolver.explain.clustering import Outcome, outcome
 from resolver.explain.opened import Opened, Row
 from resolver.fusion import PARTS, Voice, logit
 from resolver.judges import Evidence
+from resolver.link import closure
 from resolver.progress import Progress
 
 EXACT = 1e-6  # log-odds that the shown sum may differ from the stored one
@@ -373,6 +374,8 @@ def _says(voice: Voice) -> str:
 def _rule(run: Opened, number: int) -> str:
     if number == 0:
         return "one record listed many times"
+    if number == closure.NUMBER:
+        return "both are likely one person with a third record"
     named = {int(rule["number"]): str(rule["name"]) for rule in run.link_model["rules"]}
     return f"same {named[number]}" if number in named else f"rule {number}"
 

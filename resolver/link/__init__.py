@@ -5,9 +5,9 @@
     training.py     m and u without labels
     rules.py        the catalogue of blocking rules         clinical.py   keys from clinical events
     planner.py      which rules, and from which score on    blocking.py   candidate pairs
-    scoring.py      scores, and one score taken apart       splinking.py  the door to Splink
-    model.py        the trained model as a file             incremental.py  adding to a published run
-    linking.py      the stage itself, top to bottom
+    closure.py      pairs that a third record proposes      scoring.py    scores, and one score taken apart
+    splinking.py    the door to Splink                      model.py      the trained model as a file
+    incremental.py  adding to a published run               linking.py    the stage itself, top to bottom
 
 Knows nothing of the stages before and after it but their tables.
 """

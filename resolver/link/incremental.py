@@ -2,8 +2,10 @@
 
 The result is what scoring everything with the same model gives, pair by pair. Blocks grow and shrink, so two cases
 need care: a block that has passed its cap loses its pairs, unless another rule still proposes them, and a block that
-has come below it brings pairs of old records that were never scored. The model's weights, frequencies, rules and caps
-are those of the base; a run that trains anew would differ, and does not carry anything over. Knows nothing of training.
+has come below it brings pairs of old records that were never scored. Pairs that a third record proposes are proposed
+anew, since any record may be the third, and only their scores are carried over. The model's weights, frequencies, rules
+and caps are those of the base; a run that trains anew would differ, and does not carry anything over. Knows nothing of
+training.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from pathlib import Path
 import duckdb
 
 from resolver.database import quote
-from resolver.link import blocking, clinical, fields, rules
+from resolver.link import blocking, clinical, closure, fields, rules
 from resolver.link.blocking import Blocked
 from resolver.link.model import FREQUENCIES_FILE, LinkModel
 
@@ -73,11 +75,13 @@ def proposals(con: duckdb.DuckDBPyConnection, base: Base, blocked: Sequence[Bloc
 def carry(con: duckdb.DuckDBPyConnection, base: Base, blocked: Sequence[Blocked], floor: float) -> int:
     """Make table `carried` (left_rid, right_rid, rule, logit); the number of pairs taken over from the base."""
     con.execute(f"""
-        CREATE OR REPLACE TABLE carried AS
+        CREATE OR REPLACE VIEW known AS
         SELECT least(a.rid, b.rid) AS left_rid, greatest(a.rid, b.rid) AS right_rid, rule, logit
         FROM read_parquet({quote(base.pairs)}) AS pairs
-        JOIN unchanged AS a ON a.base_rid = left_rid JOIN unchanged AS b ON b.base_rid = right_rid
-        WHERE logit >= {floor!r}""")
+        JOIN unchanged AS a ON a.base_rid = left_rid JOIN unchanged AS b ON b.base_rid = right_rid""")
+    con.execute(f"""
+        CREATE OR REPLACE TABLE carried AS
+        FROM known WHERE logit >= {floor!r} AND rule <> {closure.NUMBER}""")
     con.execute("CREATE OR REPLACE TABLE doubtful (left_rid INTEGER, right_rid INTEGER)")
     for one in blocked:
         block, old = f"block_{one.number}", f"base_block_{one.number}"
@@ -102,4 +106,18 @@ def carry(con: duckdb.DuckDBPyConnection, base: Base, blocked: Sequence[Blocked]
             UNION ALL
             SELECT left_rid, right_rid, still.rule, logit FROM carried JOIN still USING (left_rid, right_rid)""")
     row = con.execute("SELECT count(*) FROM carried").fetchone()
+    return int(row[0]) if row else 0
+
+
+def carry_closing(con: duckdb.DuckDBPyConnection, path: Path) -> int:
+    """Move those pairs of `closing` whose scores the base has to a file, with their scores; their number."""
+    con.execute(f"""
+        COPY (
+            SELECT join_key_l AS left_rid, join_key_r AS right_rid, match_key AS rule, known.logit
+            FROM closing JOIN known ON left_rid = join_key_l AND right_rid = join_key_r
+        ) TO {quote(path)} (FORMAT parquet, COMPRESSION lz4)""")
+    con.execute(f"""
+        CREATE OR REPLACE TABLE closing AS
+        FROM closing ANTI JOIN read_parquet({quote(path)}) ON left_rid = join_key_l AND right_rid = join_key_r""")
+    row = con.execute(f"SELECT count(*) FROM read_parquet({quote(path)})").fetchone()
     return int(row[0]) if row else 0

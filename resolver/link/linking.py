@@ -16,7 +16,18 @@ import duckdb
 
 from resolver import database, tables
 from resolver.database import quote
-from resolver.link import blocking, clinical, fields, incremental, model, planner, rules, splinking, training
+from resolver.link import (
+    blocking,
+    clinical,
+    closure,
+    fields,
+    incremental,
+    model,
+    planner,
+    rules,
+    splinking,
+    training,
+)
 from resolver.link.blocking import Blocked
 from resolver.link.comparisons import COMPARISONS
 from resolver.link.model import LinkModel
@@ -85,13 +96,24 @@ def _run(context: StageContext, con: duckdb.DuckDBPyConnection) -> Facts:
         carried = incremental.carry(con, base, blocked, used.floor)
     else:
         proposals += [(blocking.joined(one.number), one.pairs) for one in blocked if one.pairs]
-    parts, scored = _score(context, con, ready.scorer, proposals, read.records, used.floor)
-    kept = _write(context, con, parts, bool(base))
+    parts, scored = _score(context, con, ready.scorer, proposals, read.records, used.floor, "by_rule")
+    if base:
+        parts = [_merged(con, parts, context.scratch / "merged.parquet")]
+    closing = by_a_third = closure.propose(con, _all(parts))
+    if base and closing:
+        parts.append(context.scratch / "closing_known.parquet")
+        known = incremental.carry_closing(con, parts[-1])
+        carried, closing = carried + known, closing - known
+    if closing:
+        # What the third record says is not in the score, so no score is too low.
+        more, asked = _score(context, con, ready.scorer, [("FROM closing", closing)], read.records, None, "closing")
+        parts, scored = parts + more, scored + asked
+    kept = context.write(con, tables.PAIRS.select(f"{_all(parts)} ORDER BY left_rid, right_rid"), "pairs")
     used.save(context.outputs["link_model.json"])
     context.write(
         con, f"SELECT field, value, frequency FROM {fields.FREQUENCIES} ORDER BY field, value", model.FREQUENCIES_FILE
     )
-    return _facts(con, read, used, blocked, scored, kept, carried, notes)
+    return _facts(con, read, used, blocked, scored, kept, by_a_third, carried, notes)
 
 
 def _given(context: StageContext) -> tuple[LinkModel | None, Path | None, bool]:
@@ -206,32 +228,34 @@ def _score(
     scorer: Scorer,
     proposals: list[tuple[str, int]],
     records: int,
-    floor: float,
+    floor: float | None,
+    name: str,
 ) -> tuple[list[Path], int]:
     if scorer.empty or not proposals:
         return [], 0
-    chunks = blocking.candidates(con, proposals, records, context.scratch, context.progress)
+    folder = context.scratch / name
+    folder.mkdir()
+    chunks = blocking.candidates(con, proposals, records, folder, context.progress)
     with context.progress.step("Scoring pairs", sum(count for _, count in proposals), "pairs") as step:
-        return score_all(scorer, chunks, floor, context.scratch, step)
+        return score_all(scorer, chunks, floor, folder, step)
 
 
-def _write(context: StageContext, con: duckdb.DuckDBPyConnection, parts: list[Path], merge: bool) -> int:
-    """Write `pairs`; with carried pairs, which may come in both ways, merged."""
-    listed = ", ".join(quote(path) for path in parts)
-    source = (
-        f"read_parquet([{listed}])"
-        if parts
-        else "(SELECT 0 AS left_rid, 0 AS right_rid, 0 AS rule, 0 AS logit LIMIT 0)"
-    )
-    if merge:
-        source = f"""(
+def _all(parts: list[Path]) -> str:
+    """SQL for the pairs of some files, of which there may be none."""
+    if not parts:
+        return "(SELECT 0 AS left_rid, 0 AS right_rid, 0 AS rule, 0 AS logit LIMIT 0)"
+    return f"read_parquet([{', '.join(quote(path) for path in parts)}])"
+
+
+def _merged(con: duckdb.DuckDBPyConnection, parts: list[Path], path: Path) -> Path:
+    """One file of the pairs that were scored and those carried over, which may be the same."""
+    con.execute(f"""
+        COPY (
             SELECT left_rid, right_rid, min(rule) AS rule, any_value(logit) AS logit
-            FROM (SELECT left_rid, right_rid, rule, logit FROM {source} UNION ALL BY NAME FROM carried)
-            GROUP BY left_rid, right_rid ORDER BY left_rid, right_rid)"""
-    kept = context.write(con, tables.PAIRS.select(source), "pairs")
-    for path in parts:
-        path.unlink()
-    return kept
+            FROM (SELECT left_rid, right_rid, rule, logit FROM {_all(parts)} UNION ALL BY NAME FROM carried)
+            GROUP BY left_rid, right_rid
+        ) TO {quote(path)} (FORMAT parquet, COMPRESSION lz4)""")
+    return path
 
 
 def _facts(
@@ -241,6 +265,7 @@ def _facts(
     blocked: list[Blocked],
     scored: int,
     kept: int,
+    by_a_third: int,
     carried: int,
     notes: list[str],
 ) -> Facts:
@@ -254,6 +279,7 @@ def _facts(
         "candidates": kept,
         "candidates_per_record": round(kept / max(read.records, 1), 3),
         "kept_from_logit": used.floor,
+        "pairs_that_a_third_record_proposes": by_a_third,
         "pairs_scored": scored,
         "pairs_carried_over": carried,
         "rules": [_rule(one) for one in blocked],

@@ -56,7 +56,7 @@ class Scorer:
 
 
 def score_all(
-    scorer: Scorer, chunks: Iterable[tuple[str, int]], floor: float, folder: Path, step: Step
+    scorer: Scorer, chunks: Iterable[tuple[str, int]], floor: float | None, folder: Path, step: Step
 ) -> tuple[list[Path], int]:
     """Score every chunk into a sorted Parquet file of its own; the files in order, and how many pairs were scored."""
     parts: list[Path] = []

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from resolver import link, tables
 from resolver.errors import DamagedError, RunError, UsageError
-from resolver.link import blocking, clinical, comparisons, fields, model, planner, rules, splinking
+from resolver.link import blocking, clinical, closure, comparisons, fields, model, planner, rules, splinking
 from resolver.progress import Progress
 from resolver.settings import parse
 
@@ -200,6 +200,36 @@ def test_large_blocks_are_left_out_and_counted() -> None:
 
     assert (narrow.pairs, narrow.hubs, narrow.hub_records, narrow.large) == (20, 1, 50, 0)
     assert (wide.pairs, wide.hubs) == (20 + 50 * 49 // 2, 0)
+
+
+def _closing(made: duckdb.DuckDBPyConnection, kept: list[tuple[int, int, int, float]]) -> set[tuple[int, int]]:
+    made.execute("CREATE OR REPLACE TABLE kept (left_rid INTEGER, right_rid INTEGER, rule SMALLINT, logit DOUBLE)")
+    made.executemany("INSERT INTO kept VALUES (?, ?, ?, ?)", [list(pair) for pair in kept])
+    count = closure.propose(made, "kept")
+    found = made.execute("SELECT join_key_l, join_key_r FROM closing").fetchall()
+    assert count == len(found) == len(set(found))
+    return set(found)
+
+
+def test_a_third_record_proposes_what_no_key_does() -> None:
+    """Two records that are both likely a third one's person are paired, once, and only where no rule kept the pair."""
+    with duckdb.connect() as made:
+        chain = [(0, 5, 1, 4.0), (3, 5, 2, 0.5), (5, 7, 1, -0.5), (1, 2, 0, 9.0), (1, 4, 0, 9.0)]
+
+        assert _closing(made, chain) == {(0, 3)}  # 7 is not likely enough, and copies propose nothing
+        assert _closing(made, [*chain, (0, 3, 3, -9.0)]) == set()
+        assert _closing(made, [*chain, (0, 2, 1, 3.0), (2, 3, 1, 3.0)]) == {(0, 3), (2, 5)}
+
+
+def test_a_third_record_proposes_no_more_than_its_nearest() -> None:
+    """A record that is near a thousand others pairs only the nearest of them, whatever the order of the input."""
+    star = [(0, other, 1, 5.0 + other % 7) for other in range(1, 1001)]
+    with duckdb.connect() as made:
+        found = _closing(made, star)
+
+        assert len(found) == closure.NEAREST * (closure.NEAREST - 1) // 2
+        assert all(left % 7 == right % 7 == 6 for left, right in found)
+        assert _closing(made, star[::-1]) == found
 
 
 def test_a_score_taken_apart_adds_up(linked: Any) -> None:
