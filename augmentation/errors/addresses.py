@@ -113,7 +113,7 @@ def unit_dropped(value: str, stream: Stream) -> str | None:
 def house_number(value: str, stream: Stream) -> str | None:
     """The house number with two digits in the wrong order or one digit wrong."""
     number, _, street = value.partition(" ")
-    if not number.isdigit() or not street:
+    if not number.isdecimal() or not street:
         return None
     place = stream.below(len(number))
     if place and stream.chance(0.5):
@@ -177,7 +177,7 @@ def town_nearby(record: Record, field: str, stream: Stream) -> Change:
 @register_value("zip_digit", "ZIP")
 def zip_digit(value: str, stream: Stream) -> str | None:
     """One digit of the ZIP wrong, or its last two in the wrong order."""
-    if len(value) < 5 or not value.isdigit():
+    if len(value) < 5 or not value.isdecimal():
         return None
     if stream.chance(0.4):
         return value[:3] + value[4] + value[3] + value[5:]

@@ -13,7 +13,7 @@ def _parts(value: str) -> tuple[int, int, int] | None:
     if len(value) != 10 or value[4] != "-" or value[7] != "-":
         return None
     year, month, day = value[:4], value[5:7], value[8:]
-    if not (year + month + day).isdigit() or _date(int(year), int(month), int(day)) is None:
+    if not (year + month + day).isdecimal() or _date(int(year), int(month), int(day)) is None:
         return None
     return int(year), int(month), int(day)
 

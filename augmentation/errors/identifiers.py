@@ -12,7 +12,7 @@ _PLACEHOLDERS = ("999-99-9999", "000-00-0000", "123-45-6789", "111-11-1111", "99
 
 
 def digit_places(value: str) -> list[int]:
-    return [place for place, character in enumerate(value) if character.isdigit()]
+    return [place for place, character in enumerate(value) if character.isdecimal()]
 
 
 def transposed(value: str, stream: Stream) -> str | None:
@@ -38,7 +38,7 @@ def one_digit(value: str, stream: Stream) -> str | None:
 
 
 def _digits(value: str) -> str:
-    return "".join(character for character in value if character.isdigit())
+    return "".join(character for character in value if character.isdecimal())
 
 
 ssn_transposed = register_value("ssn_transposed", "SSN")(transposed)
