@@ -4,8 +4,8 @@
 
 TRUTH is Parquet with record_id (the source's own id, or <source>:<id>) and person_id, and, where ids repeat between
 facilities, facility (a number: <facility> stands for the source facility_<number>). Then what is kept of the pairs that
-the rules and third records propose, and how many true pairs fall below some floors of Splink's log-odds. The truth is read after
-everything else is done.
+the rules and third records propose, and how many true pairs fall below some floors of Splink's log-odds. The truth is
+read after everything else is done.
 """
 
 from __future__ import annotations
