@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +16,7 @@ from resolver.cli.lazy import Lazy
 from resolver.cli.run import CONFIG, JSON, SET
 
 if TYPE_CHECKING:
+    from llm_classifier.pods.jobs import Intent
     from llm_classifier.pods.reaper import Found
     from resolver.settings import Settings
 
@@ -29,8 +33,8 @@ def infer(config: Path, wait: bool, again: bool, cancel: bool, overrides: tuple[
 
     The first call does what needs no model, hands the open pairs to a worker and ends with exit code 75: come back
     later. Later calls say how it stands, or collect the answers, hold them against what was asked, and go on to the
-    index. The same pairs are the same job: it is never launched twice. The worker is a process of its own on this
-    machine, with a deadline (section pods of the config); rented machines are to follow.
+    index. The same pairs are the same job: it is never launched twice. Section pods of the config says where the worker
+    runs (this machine, one of yours over ssh, a pod of RunPod), until when, and what it may cost at most.
 
     \b
     resolver infer my.yaml                 launch; again later: collect, and finish the run
@@ -55,7 +59,7 @@ def infer(config: Path, wait: bool, again: bool, cancel: bool, overrides: tuple[
 
 
 def _cancel(settings: Settings) -> str:
-    from llm_classifier.pods import asking
+    from llm_classifier.pods import asking, opening
     from llm_classifier.pods.jobs import Jobs
     from llm_classifier.pods.machine import Machine
 
@@ -68,16 +72,21 @@ def _cancel(settings: Settings) -> str:
         for job in left:
             jobs.cancel(job.key)
             for _ in range(asking.STEPS):
-                job = machine.step(job.key, asking.nothing)
+                with opening.leftovers(job.key, settings.pods, asking.home_of_pods(settings)) as left_of_it:
+                    job = machine.step(job.key, left_of_it)
                 if job.over:
                     break
+        spent = sum(asking.facts(jobs, job.key)["spent_usd"] for job in left)
         over = [jobs.get(job.key) for job in left]
         waiting = [job for job in over if job is not None and not job.over]
     finally:
         jobs.close()
     if waiting:
         return f"{len(waiting)} jobs are being cancelled: their machines are not gone yet. Call it again."
-    return f"{len(left)} {'job is' if len(left) == 1 else 'jobs are'} cancelled, and no machine of theirs is left."
+    cost = f" They cost {spent:.2f} USD." if spent else ""
+    return (
+        f"{len(left)} {'job is' if len(left) == 1 else 'jobs are'} cancelled, and no machine of theirs is left.{cost}"
+    )
 
 
 @click.command("list")
@@ -85,7 +94,12 @@ def _cancel(settings: Settings) -> str:
 @SET
 @JSON
 def list_(config: Path, overrides: tuple[str, ...], as_json: bool) -> None:
-    """All machines of ours that the provider lists, of any job: age, state, deadline and cost so far."""
+    """All machines of ours that the provider lists, of any job: age, state, deadline and cost so far.
+
+    \b
+    resolver pods list my.yaml
+    resolver pods list my.yaml --json | jq 'map(select(.minutes_left < 0))'
+    """
     _show(config, overrides, as_json, end=False)
 
 
@@ -115,18 +129,17 @@ def _show(config: Path, overrides: tuple[str, ...], as_json: bool, *, end: bool)
     jobs = Jobs(place) if place.exists() else None
     try:
         found = reaper.look(asking.provider(loaded), time.time, jobs, end=end)
-        costs = {one.name: one.cost(time.time()) for one in jobs.pods()} if jobs is not None else {}
+        known = {one.name: one for one in jobs.pods()} if jobs is not None else {}
+        told = {job.key: f"{job.state}: {job.why}" for job in jobs.all()} if jobs is not None else {}
     finally:
         if jobs is not None:
             jobs.close()
-    rows = [_row(one, costs.get(one.pod.name)) for one in found]
+    rows = [_row(one, known.get(one.pod.name), told) for one in found]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     else:
         for row in rows:
-            cost = "" if row["cost"] is None else f", {row['cost']:.2f} USD so far"
-            left = f"{row['minutes_left']:.0f} min left" if row["minutes_left"] > 0 else "past its deadline"
-            click.echo(f"{row['name']}  {row['status']}, {left}{cost}{'  ' + row['did'] if row['did'] else ''}")
+            click.echo(_line(row))
         if not rows:
             click.echo("No machine of ours is listed.")
     failed = [one for one in found if one.failed]
@@ -134,16 +147,43 @@ def _show(config: Path, overrides: tuple[str, ...], as_json: bool, *, end: bool)
         raise RunError(f"{len(failed)} machines could not be ended: {failed[0].failed}", do="Call it again.")
 
 
-def _row(one: Found, cost: float | None) -> dict[str, Any]:
-    did = "its end was asked for" if one.ended else "should be gone" if one.late or one.stray else ""
+def _row(found: Found, intent: Intent | None, jobs: Mapping[str, str]) -> dict[str, Any]:
+    now, pod = time.time(), found.pod
+    since = intent.asked if intent is not None else None
+    created = pod.facts.get("created")
+    if since is None and created:  # the record of jobs is lost
+        with contextlib.suppress(ValueError):
+            since = dt.datetime.fromisoformat(created).timestamp()
+    cost = None
+    if intent is not None:
+        cost = intent.cost(now)
+    elif since is not None and pod.price is not None:
+        cost = pod.price * (now - since) / 3600
     return {
-        "name": one.pod.name,
-        "status": one.pod.status,
-        "job": one.name.job,
-        "minutes_left": round((one.name.deadline - time.time()) / 60, 1),
-        "cost": cost,
-        "did": did,
+        "name": pod.name,
+        "machine": intent.machine if intent is not None else pod.facts.get("gpu"),
+        "status": pod.status,
+        "job": found.name.job,
+        "job_state": jobs.get(intent.job) if intent is not None else None,
+        "age_minutes": None if since is None else round((now - since) / 60, 1),
+        "minutes_left": round((found.name.deadline - now) / 60, 1),
+        "cost": None if cost is None else round(cost, 4),
+        "did": "its end was asked for" if found.ended else "should be gone" if found.late or found.stray else "",
     }
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    parts = [row["status"]]
+    if row["machine"]:
+        parts.insert(0, row["machine"])
+    if row["age_minutes"] is not None:
+        parts.append(f"{row['age_minutes']:.0f} min old")
+    parts.append(f"{row['minutes_left']:.0f} min left" if row["minutes_left"] > 0 else "past its deadline")
+    if row["cost"]:
+        parts.append(f"{row['cost']:.2f} USD so far")
+    if row["job_state"]:
+        parts.append(f"job {row['job_state']}")
+    return f"{row['name']}  {', '.join(parts)}{'  ' + row['did'] if row['did'] else ''}"
 
 
 @click.group(

@@ -6,23 +6,22 @@ under way is taken a few steps on. Either way the caller is told to come back (e
 
 from __future__ import annotations
 
-import os
+import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from llm_classifier import artifact
 from llm_classifier.measures import Floats
-from llm_classifier.pods import bridges, sealed
+from llm_classifier.pods import opening
 from llm_classifier.pods.errand import Scoring
 from llm_classifier.pods.jobs import Job, Jobs, Terms
-from llm_classifier.pods.machine import Collected, Heartbeat, Machine
-from llm_classifier.pods.names import PodName
-from llm_classifier.pods.parcel import Parcel
-from llm_classifier.pods.providers import Offer, Order, Provider, open_provider
+from llm_classifier.pods.machine import Machine
+from llm_classifier.pods.providers import Provider, open_provider
 from resolver import files
 from resolver.errors import PendingError, RunError
 from resolver.progress import Progress
@@ -41,6 +40,12 @@ class Leave:
     again: bool = False  # try a job that failed or was cancelled once more
 
 
+@dataclass(frozen=True)
+class Answers:
+    logits: Floats  # of each prompt, in order
+    facts: dict[str, Any]  # of the job: where it was done and what it cost
+
+
 _leave: ContextVar[Leave] = ContextVar("leave", default=Leave())  # noqa: B039  frozen
 
 
@@ -53,11 +58,11 @@ def allowing(leave: Leave) -> Iterator[None]:
         _leave.reset(token)
 
 
-def answers(prompts: Sequence[str], model: Path, settings: Settings, progress: Progress) -> Floats:
+def answers(prompts: Sequence[str], model: Path, settings: Settings, progress: Progress) -> Answers:
     """The logit of each prompt, from a finished job; PendingError where there is none yet."""
     leave, pods = _leave.get(), settings.pods
-    told = artifact.check(model)
-    key = files.digest_of(["score", told.fingerprint, pods.backend, [files.digest_of(one) for one in prompts]])
+    made = artifact.check(model)
+    key = files.digest_of(["score", made.fingerprint, pods.backend, [files.digest_of(one) for one in prompts]])
     jobs = Jobs(place_of_jobs(settings))
     try:
         job = jobs.get(key)
@@ -66,7 +71,6 @@ def answers(prompts: Sequence[str], model: Path, settings: Settings, progress: P
                 f"{len(prompts):,} prompts wait for a worker.",
                 do="Launch it with: resolver infer CONFIG",
             )
-        errand = _errand(prompts, key, told.fingerprint, model, settings)
         job = jobs.add(key, "score", terms(settings), time.time())
         if job.state in ("failed", "cancelled"):
             if not (leave.again and leave.launch):
@@ -77,10 +81,15 @@ def answers(prompts: Sequence[str], model: Path, settings: Settings, progress: P
             jobs.reopen(key, terms(settings), time.time())
         if job.state != "succeeded":
             machine = Machine(jobs, provider(settings), time.time)
-            job = _follow(machine, key, errand, leave, progress)
+            fingerprint = made.fingerprint
+            with opening.scoring(prompts, key, fingerprint, model, pods, home_of_pods(settings)) as errand:
+                job = _follow(machine, key, errand, leave, progress)
         if job.state != "succeeded":
             raise RunError(f"Job {key[:12]} failed: {job.why}.", do="Try it again with: resolver infer CONFIG --again")
-        return errand.answers()
+        told = facts(jobs, key)
+        if told["spent_usd"]:
+            progress.say(f"language model: job {key[:12]} cost {told['spent_usd']:.2f} USD")
+        return Answers(opening.results(prompts, key, home_of_pods(settings)).answers(), told)
     finally:
         jobs.close()
 
@@ -94,77 +103,46 @@ def _follow(machine: Machine, key: str, errand: Scoring, leave: Leave, progress:
             was, job = job, machine.step(key, errand)
             steps += 1
             heard = errand.heartbeat()
-            if heard is not None and heard.done > done:
-                step.advance(heard.done - done)
-                done = heard.done
+            if heard is not None and heard.total:
+                step.total(heard.total)
+                step.advance(max(0, heard.done - done))
+                done = max(done, heard.done)
             if job.state != was.state and (leave.wait or steps < STEPS):
                 continue
             if not leave.wait:
                 raise PendingError(
-                    f"Job {key[:12]} is {job.state} ({job.why}).",
+                    f"Job {key[:12]} is {job.state} ({job.why}){money(machine.jobs, key)}.",
                     do="Run the same command again later; see it with: resolver pods list CONFIG",
                 )
             time.sleep(PAUSE)
     return job
 
 
-def _errand(prompts: Sequence[str], key: str, fingerprint: str, model: Path, settings: Settings) -> Scoring:
-    pods, home = settings.pods, place_of_jobs(settings).parent / "pods"
-    bridge = bridges.reach(f"file://{(pods.bridge or home / 'bridge').absolute()}")
-    seal = _seal(home / "seals" / key)
-    return Scoring(
-        Parcel(bridge, key, seal),
-        seal,
-        prompts,
-        fingerprint,
-        pods.backend,
-        str((pods.model or model).absolute()),
-        home / "answers" / key,
-        pods.image or "",
-    )
+def facts(jobs: Jobs, key: str) -> dict[str, Any]:
+    """What a job took so far."""
+    now = time.time()
+    pods = [one for one in jobs.pods(key) if one.asked is not None]
+    return {
+        "job": key[:12],
+        "spent_usd": round(sum(one.cost(now) for one in pods), 4),
+        "reserved_usd": round(sum(one.reserved for one in pods if one.gone is None), 4),
+        "pods": [
+            {"provider": one.provider, "machine": one.machine, "image": one.image, **json.loads(one.facts)}
+            for one in pods
+        ],
+    }
 
 
-class _Nothing:
-    """The side of a job of which nothing is wanted any more."""
-
-    def prepare(self) -> None: ...
-
-    def order(self, name: PodName, offer: Offer) -> Order:
-        raise RunError("A cancelled job orders no machine.")
-
-    def heartbeat(self) -> Heartbeat | None:
-        return None
-
-    def done(self) -> bool:
-        return False
-
-    def collect(self) -> Collected:
-        return Collected("partial", "cancelled")
-
-
-nothing = _Nothing()
-
-
-def _seal(path: Path) -> bytes:
-    """The job's own key: made once, readable by its owner alone."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        found = path.read_bytes()
-        if len(found) == sealed.KEY:
-            return found
-        path.unlink()  # cut off by a kill, so nothing was ever sealed with it
-        return _seal(path)
-    with os.fdopen(handle, "wb") as file:
-        file.write(sealed.new_key())
-        file.flush()
-        os.fsync(file.fileno())
-    return path.read_bytes()
+def money(jobs: Jobs, key: str) -> str:
+    """What a job has cost, and what is kept for the machine that it has now; "" where machines cost nothing."""
+    told = facts(jobs, key)
+    if not told["spent_usd"] and not told["reserved_usd"]:
+        return ""
+    return f", {told['spent_usd']:.2f} USD spent, {told['reserved_usd']:.2f} USD reserved"
 
 
 def provider(settings: Settings) -> Provider:
-    return open_provider(settings.pods, place_of_jobs(settings).parent / "pods" / "machines")
+    return open_provider(settings.pods, home_of_pods(settings) / "machines")
 
 
 def terms(settings: Settings) -> Terms:
@@ -182,3 +160,8 @@ def terms(settings: Settings) -> Terms:
 
 def place_of_jobs(settings: Settings) -> Path:
     return settings.pods.jobs or settings.index_path.with_name("pods.sqlite")
+
+
+def home_of_pods(settings: Settings) -> Path:
+    """Where the files of all jobs are kept."""
+    return place_of_jobs(settings).parent / "pods"

@@ -192,8 +192,11 @@ class LlmJudge:
         from llm_classifier.pods import asking
 
         evidence = self.evidence
-        logits = asking.answers(_texts(wanted, texts), self.model, evidence.settings, evidence.progress)
-        found = {key: float(logit) for key, logit in zip(wanted["key"], logits, strict=True) if not math.isnan(logit)}
+        told = asking.answers(_texts(wanted, texts), self.model, evidence.settings, evidence.progress)
+        self._facts |= told.facts
+        found = {
+            key: float(logit) for key, logit in zip(wanted["key"], told.logits, strict=True) if not math.isnan(logit)
+        }
         for key, logit in found.items():
             cache.keep(key, logit)
         return found

@@ -47,7 +47,7 @@ jobs.Jobs.change = lambda self: Change(self)
 prompts = Path(sys.argv[5]).read_text().split("\\x00")
 try:
     with asking.allowing(asking.Leave(launch=True)):
-        print(len(asking.answers(prompts, model, settings.load(config), Progress())))
+        print(len(asking.answers(prompts, model, settings.load(config), Progress()).logits))
 except PendingError as error:
     print(error)
     sys.exit(75)
@@ -218,7 +218,7 @@ def test_secrets_stay_out_of_logs_and_process_lists(model: Path, tmp_path: Path,
         except OSError:
             continue
     with asking.allowing(asking.Leave(launch=True, wait=True)):
-        assert len(asking.answers(["a secret history"], model, loaded, Progress())) == 1
+        assert len(asking.answers(["a secret history"], model, loaded, Progress()).logits) == 1
     for file in (tmp_path / "run").rglob("*"):
         if file.is_file() and file != seal:
             content = file.read_bytes()
