@@ -55,6 +55,16 @@ _population = click.option(
 _out = click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the test bed.")
 
 
+def _presets(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[Any]:
+    """For the shell's completion: presets, and files."""
+    from click.shell_completion import CompletionItem
+
+    from augmentation import presets
+
+    found: list[Any] = [name for name in presets.names() if name.startswith(incomplete)]
+    return found or [CompletionItem(incomplete, type="file")]
+
+
 def _settings(config: str, overrides: tuple[str, ...], given: dict[str, Any]) -> AugmentSettings:
     from augmentation.presets import load
 
@@ -84,7 +94,7 @@ def _of_population(name: str, function: str, text: str) -> None:
     """Add a command that runs one function of the pipeline on a config."""
 
     @augment.command(name, help=text)
-    @click.argument("config")
+    @click.argument("config", shell_complete=_presets)
     @_population
     @_out
     @_common
@@ -108,16 +118,46 @@ def _of_population(name: str, function: str, text: str) -> None:
         _show(getattr(pipeline, function)(settings, folder, progress), as_json)
 
 
-_of_population("all", "make", "All steps: look-alikes, facilities, errors, clinical noise, truth.")
-_of_population("segment", "split", "Give the population to facilities, without errors: the first half of `all`.")
 _of_population(
-    "corrupt", "corrupt", "Make errors and clinical noise on what `segment` made, in place: the second half."
+    "all",
+    "make",
+    """All steps: look-alikes, facilities, errors, clinical noise, truth.
+
+    \b
+    resolver augment all realistic --population population --out bed
+    resolver augment all realistic --population population --out bed --set errors.missing.SSN=0.2
+    resolver augment all my-bed.yaml --json | jq .
+    """,
+)
+_of_population(
+    "segment",
+    "split",
+    """Give the population to facilities, without errors: the first half of `all`.
+
+    \b
+    resolver augment segment clinfuse --population population --out bed
+    """,
+)
+_of_population(
+    "corrupt",
+    "corrupt",
+    """Make errors and clinical noise on what `segment` made, in place: the second half.
+
+    \b
+    resolver augment corrupt clinfuse --out bed
+    """,
 )
 
 
 @augment.command()
 @click.option("--records", type=click.IntRange(min=1), required=True, help="How many records to make.")
-@click.option("--config", default="realistic", show_default=True, help="A YAML file or the name of a preset.")
+@click.option(
+    "--config",
+    default="realistic",
+    show_default=True,
+    shell_complete=_presets,
+    help="A YAML file or the name of a preset.",
+)
 @_out
 @_common
 def people(
@@ -134,6 +174,9 @@ def people(
 
     Writes OUT/facility_N/patients.parquet, OUT/truth/ and OUT/summary.json. For speed and scale: there are no clinical
     events, and names are real-looking rather than real.
+
+    \b
+    resolver augment people --records 1000000 --out people
     """
     from augmentation.people.write import people as write
     from resolver.progress import for_terminal

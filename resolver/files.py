@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, their digests, and locks that name their holder.
+"""Files that appear whole or not at all, who may read them, their digests, and locks that name their holder.
 
 Knows nothing of stages or tables.
 """
@@ -45,6 +45,21 @@ def commit(written: Path, path: Path) -> None:
     with written.open("rb") as file:
         os.fsync(file.fileno())
     written.replace(path)
+
+
+@contextlib.contextmanager
+def private() -> Iterator[None]:
+    """Within, files and folders that this process makes are for its owner alone: they hold records of patients.
+
+    An umask that keeps others out already is a choice, and stays: with 027 the owner's group may read.
+    """
+    before = os.umask(0o077)
+    try:
+        if before & 0o007 == 0o007:
+            os.umask(before)
+        yield
+    finally:
+        os.umask(before)
 
 
 @contextlib.contextmanager

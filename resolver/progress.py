@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator
 from typing import Protocol
 
+from resolver import amounts
+
 PLAIN_SECONDS = 10.0  # between two lines where there is no terminal
 
 
@@ -55,12 +57,8 @@ class _Plain:
             self.shown = now
             share = f" of {self.of:,}" if self.of else ""
             rate = self.done / max(now - self.began, 1e-9)
-            left = f", {(self.of - self.done) / rate:,.0f} s left" if self.of and rate else ""
-            sys.stderr.write(f"  {self.label}: {self.done:,}{share} {self.unit}, {_rate(rate)}{left}\n")
-
-
-def _rate(per_second: float) -> str:
-    return f"{per_second:,.0f}/s" if per_second >= 10 else f"{per_second:.1f}/s"
+            left = f", {amounts.time((self.of - self.done) / rate)} left" if self.of and rate else ""
+            sys.stderr.write(f"  {self.label}: {self.done:,}{share} {self.unit}, {amounts.rate(rate)}{left}\n")
 
 
 class PlainProgress(Progress):
@@ -100,7 +98,7 @@ class BarProgress(Progress):
 
         class Rate(ProgressColumn):
             def render(self, task: Task) -> Text:
-                return Text(_rate(task.speed) if task.speed else "")
+                return Text(amounts.rate(task.speed) if task.speed else "")
 
         columns = (
             SpinnerColumn(),

@@ -20,7 +20,7 @@ from typing import Any
 
 import resolver
 from resolver import files, tables
-from resolver.errors import DamagedError, RunError
+from resolver.errors import DamagedError, PendingError, RunError
 from resolver.progress import Progress
 from resolver.settings import Settings
 from resolver.stage import Base, Stage, StageContext, file_of
@@ -150,8 +150,19 @@ def _all(
         if only is not None and stage.name != only:
             continue
         again = redo or stage.name == only
-        reports.append(_one(stage, settings, folder, progress, found, again=again, first=stage is stages[0]))
+        try:
+            reports.append(_one(stage, settings, folder, progress, found, again=again, first=stage is stages[0]))
+        except (_BaseIsGone, PendingError):
+            raise
+        except Exception:
+            progress.say(_stopped(stage, reports))
+            raise
     return reports
+
+
+def _stopped(stage: Stage, reports: Sequence[StageReport]) -> str:
+    kept = ", ".join(report.name for report in reports)
+    return f"Stopped in {stage.name}." + (f" Kept: {kept}; the same command goes on from there." if kept else "")
 
 
 def _one(

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from resolver import amounts
 from resolver.cli.lazy import Group
 from resolver.progress import for_terminal
 
+if TYPE_CHECKING:
+    from synthea_runner.population import TableFacts
+
 _QUIET = click.option("--quiet", "-q", is_flag=True, help="No progress.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, no progress.")
 
 
 @click.group(cls=Group)
@@ -40,6 +48,7 @@ def synthea() -> None:
 )
 @click.option("--overwrite", is_flag=True, help="Replace another population in the folder.")
 @_QUIET
+@_JSON
 def generate(
     population: int,
     seed: int,
@@ -55,6 +64,7 @@ def generate(
     leave_out: tuple[str, ...],
     overwrite: bool,
     quiet: bool,
+    as_json: bool,
 ) -> None:
     """Simulate people with Synthea.
 
@@ -77,10 +87,14 @@ def generate(
     if "generate.demographics.default_file" not in chosen.properties:
         states.require(chosen.state)  # before Synthea is looked for, which may take a while
     found = locate.find(chosen)
-    click.echo(found.describe())
+    if not as_json:
+        click.echo(found.describe())
     request = runner.Request(population, seed, chosen.state, fhir)
-    outcome = runner.generate(chosen, request, found, out, for_terminal(quiet), overwrite=overwrite)
-    made = f"made in {outcome.seconds:,.0f} s" if outcome.made else "were there already"
+    outcome = runner.generate(chosen, request, found, out, for_terminal(quiet or as_json), overwrite=overwrite)
+    if as_json:
+        click.echo(json.dumps({"out": str(out), "synthea": found.describe(), **asdict(outcome)}, indent=2))
+        return
+    made = f"made in {amounts.time(outcome.seconds)}" if outcome.made else "were there already"
     click.echo(f"{outcome.persons:,} persons ({outcome.alive:,} alive, {outcome.dead:,} dead) {made}: {out}")
 
 
@@ -95,6 +109,7 @@ def generate(
 @click.option("--memory-gib", type=click.FloatRange(min=0.5), default=2.0, show_default=True, help="Memory to use.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads to use.  [default: all cores]")
 @_QUIET
+@_JSON
 def convert(
     folder: Path,
     out: Path,
@@ -104,20 +119,30 @@ def convert(
     memory_gib: float,
     threads: int | None,
     quiet: bool,
+    as_json: bool,
 ) -> None:
-    """Turn Synthea's CSV tables in FOLDER into typed Parquet."""
+    """Turn Synthea's CSV tables in FOLDER into typed Parquet.
+
+    \b
+    resolver synthea convert raw --out population
+    resolver synthea convert raw --out population --leave-out claims --json | jq .content
+    """
     from synthea_runner.convert import convert as run
 
     made = run(
         folder,
         out,
-        for_terminal(quiet),
+        for_terminal(quiet or as_json),
         fhir=fhir,
         leave_out=frozenset(leave_out),
         overwrite=overwrite,
         memory_gib=memory_gib,
         threads=threads,
     )
+    if as_json:
+        tables = {name: facts.rows for name, facts in made.tables.items()}
+        click.echo(json.dumps({"out": str(out), "content": made.content, "rows": tables}, indent=2))
+        return
     rows = sum(facts.rows for facts in made.tables.values())
     kept = f" and {len(made.fhir)} FHIR files" if made.fhir else ""
     persons = made.tables["patients"].rows
@@ -144,11 +169,19 @@ _PINS = click.option(
 @click.argument("path", type=click.Path(path_type=Path))
 @_PINS
 @_QUIET
-def pin(name: str, path: Path, pins: Path, quiet: bool) -> None:
-    """Note under NAME what is in the folder PATH."""
+@_JSON
+def pin(name: str, path: Path, pins: Path, quiet: bool, as_json: bool) -> None:
+    """Note under NAME what is in the folder PATH.
+
+    \b
+    resolver data pin ohio population
+    """
     from synthea_runner import pins as keeper
 
-    facts = keeper.pin(name, path, pins, for_terminal(quiet))
+    facts = keeper.pin(name, path, pins, for_terminal(quiet or as_json))
+    if as_json:
+        click.echo(json.dumps({"name": name, "pins": str(pins), "tables": _facts(facts)}, indent=2))
+        return
     click.echo(f"{name}: {len(facts)} tables, {sum(table.rows for table in facts.values()):,} rows pinned in {pins}")
 
 
@@ -156,18 +189,33 @@ def pin(name: str, path: Path, pins: Path, quiet: bool) -> None:
 @click.argument("name", required=False)
 @_PINS
 @_QUIET
-def verify(name: str | None, pins: Path, quiet: bool) -> None:
-    """Check NAME, or all that is pinned."""
+@_JSON
+def verify(name: str | None, pins: Path, quiet: bool, as_json: bool) -> None:
+    """Check NAME, or all that is pinned. Ends with exit code 1 where anything changed.
+
+    \b
+    resolver data verify
+    resolver data verify ohio
+    """
     from resolver.errors import DamagedError
     from synthea_runner import pins as keeper
 
-    faults = []
+    faults: list[str] = []
+    as_pinned: dict[str, int] = {}
     for each in [name] if name else list(keeper.read(pins)):
         try:
-            tables = keeper.verify(each, pins, for_terminal(quiet))
+            tables = keeper.verify(each, pins, for_terminal(quiet or as_json))
         except DamagedError as error:
             faults.append(str(error))
         else:
-            click.echo(f"{each}: {tables} tables as pinned")
+            as_pinned[each] = tables
+            if not as_json:
+                click.echo(f"{each}: {tables} tables as pinned")
+    if as_json:
+        click.echo(json.dumps({"as_pinned": as_pinned, "faults": faults}, indent=2))
     if faults:
         raise DamagedError("\n".join(faults))
+
+
+def _facts(facts: dict[str, TableFacts]) -> dict[str, Any]:
+    return {table: asdict(one) for table, one in facts.items()}

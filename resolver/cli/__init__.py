@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import click
 
-from resolver import __version__
+from resolver import __version__, files
 from resolver.cli.lazy import Lazy
 from resolver.errors import ResolverError
 
@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     stopped: list[int] = []
     try:
-        with _noticing(stopped):
+        with _noticing(stopped), files.private():
             result: Any = cli.main(args=arguments, standalone_mode=False, color=_colour())
     except click.exceptions.Exit as leave:
         sys.exit(leave.exit_code)

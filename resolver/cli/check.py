@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from resolver import amounts
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -35,6 +37,11 @@ def check(
     Reads the sources as a run would (the run then need not do it again) and shows how full and distinct each field is,
     what could not be used and why, which clinical evidence there is, how many pairs each blocking rule gives, and what
     a run will take. Ends with exit code 1 where a run can't succeed.
+
+    \b
+    resolver check my.yaml
+    resolver check my.yaml --set link.max_block=500
+    resolver check my.yaml --json | jq '.lost, .estimate.total_seconds'
     """
     from resolver import check as checks
     from resolver import progress, settings
@@ -148,25 +155,25 @@ def _blocking(console: Console, blocking: dict[str, Any]) -> None:
 
 
 def _estimate(console: Console, estimate: dict[str, Any]) -> None:
-    rows = [(stage, _time(seconds)) for stage, seconds in estimate["seconds"].items()]
+    rows = [(stage, amounts.time(seconds)) for stage, seconds in estimate["seconds"].items()]
     _table(
-        console, "A run will take, roughly", ("stage", "time"), [*rows, ("in all", _time(estimate["total_seconds"]))]
+        console,
+        "A run will take, roughly",
+        ("stage", "time"),
+        [*rows, ("in all", amounts.time(estimate["total_seconds"]))],
     )
     low, high = estimate["gray_pairs"]["between"]
     gpu = estimate["gpu"]
-    console.print(f"Memory: about {estimate['memory_gib']} GiB. Disk: about {estimate['disk_gib']} GiB.")
+    console.print(
+        f"Memory: about {amounts.size(estimate['memory_gib'] * 2**30)}. "
+        f"Disk: about {amounts.size(estimate['disk_gib'] * 2**30)}."
+    )
     console.print(f"Gray zone: about {estimate['gray_pairs']['about']:,} pairs ({low:,} to {high:,}).")
     console.print(
-        f"GPU, if a language model is asked about them: {_time(gpu['seconds'])}, ${gpu['dollars']:.2f} "
+        f"GPU, if a language model is asked about them: {amounts.time(gpu['seconds'])}, ${gpu['dollars']:.2f} "
         f"at {gpu['pairs_per_second']:g} pairs/s and ${gpu['dollars_per_hour']:g} an hour (assumed, not measured here)."
     )
 
 
 def _span(shares: list[float]) -> str:
     return f"{min(shares):.0%} to {max(shares):.0%}"
-
-
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

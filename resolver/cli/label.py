@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import sys
 from dataclasses import asdict
@@ -38,7 +37,12 @@ NARROWEST = 60
 @click.option(
     "--answers", type=click.Path(path_type=Path), help="Take the answers from this CSV (columns left, right, answer)."
 )
-@click.option("--json", "as_json", is_flag=True, help="List the pairs and the estimate as JSON instead of asking.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="List the pairs and the estimate as JSON instead of asking; with --answers, what became of them.",
+)
 def label(what: Path, until: float, most: int, answers: Path | None, as_json: bool) -> None:
     """Answer questions about pairs: they correct the index, and say how good the run is.
 
@@ -59,8 +63,6 @@ def label(what: Path, until: float, most: int, answers: Path | None, as_json: bo
     resolver label my.yaml --json > pairs.json        the pairs it would ask about
     resolver label my.yaml --answers answered.csv     left,right,answer: y, n or u, empty where open
     """
-    if answers is not None and as_json:
-        raise UsageError("Give --answers or --json, not both.")
     if until <= 0 or most < 1:
         raise UsageError("--until and --max must be above 0.")
     if answers is None and not as_json and not (sys.stdin.isatty() and sys.stdout.isatty()):
@@ -74,10 +76,10 @@ def label(what: Path, until: float, most: int, answers: Path | None, as_json: bo
 
     with Opened(loaded) as run:
         survey = Survey(run)
-        if as_json:
+        if answers is not None:
+            _from_file(survey, answers, as_json)
+        elif as_json:
             _list(survey, most)
-        elif answers is not None:
-            _from_file(survey, answers)
         else:
             _Session(survey, until, most, str(what)).ask()
 
@@ -132,7 +134,7 @@ def _estimate(survey: Survey) -> dict[str, Any]:
     }
 
 
-def _from_file(survey: Survey, path: Path) -> None:
+def _from_file(survey: Survey, path: Path, as_json: bool) -> None:
     from resolver.label.answers import read
 
     given, left_open = read(path)
@@ -146,18 +148,24 @@ def _from_file(survey: Survey, path: Path) -> None:
     for one, (left, right) in zip(given, rids, strict=True):
         if left == right:
             raise UsageError(f"{path}, line {one.line}: both are the same record.")
-    stored, surprising = 0, []
+    stored, surprising, refused = 0, [], []
     for one, (left, right) in zip(given, rids, strict=True):
         asked = survey.asked(left, right, ahead=len(given))
         try:
             _store(survey, asked, one.answer)
         except UsageError as error:
-            click.echo(f"{path}, line {one.line}: {error}")
+            refused.append({"line": one.line, "why": str(error)})
             continue
         stored += 1
         if one.answer != "unsure" and survey.surprises(asked, one.answer == "same"):
             surprising.append(one.line)
     survey.hear()
+    if as_json:
+        told = {"stored": stored, "of": len(given), "left_open": left_open, "refused": refused}
+        click.echo(json.dumps(told | {"look_again": surprising, "estimate": _estimate(survey)}, indent=2))
+        return
+    for fault in refused:
+        click.echo(f"{path}, line {fault['line']}: {fault['why']}")
     open_ = f", {left_open:,} left open" if left_open else ""
     click.echo(f"{stored:,} of {len(given):,} answers stored{open_}.")
     if surprising:
@@ -192,7 +200,6 @@ class _Session:
         self.survey, self.until, self.most, self.what = survey, until, most, what
         self.answered: list[tuple[Asked, int]] = []
         self.width = max(min(shutil.get_terminal_size((80, 24)).columns, 120), NARROWEST)
-        self.colour = "NO_COLOR" not in os.environ
 
     def ask(self) -> None:
         again: Asked | None = None
@@ -300,8 +307,8 @@ class _Session:
     def _marked(self, text: str, spans: tuple[tuple[int, int], ...], side: int, state: str) -> str:
         """A value cut to its column; what differs stands out."""
         cut = _fit(text, side)
-        if not self.colour or state in ("same", "missing"):
-            return click.style(cut, dim=True) if self.colour and state == "missing" else cut
+        if state in ("same", "missing"):
+            return click.style(cut, dim=True) if state == "missing" else cut
         if state == "differs":
             return click.style(cut, fg="red")
         result, at = [], 0
@@ -321,7 +328,7 @@ class _Session:
                         click.echo(_cut(f"{_fit(head, LABEL)}  {text}", self.width))
 
     def _say(self, text: str, bold: bool = False) -> None:
-        click.echo(click.style(text, bold=True) if bold and self.colour else text)
+        click.echo(click.style(text, bold=True) if bold else text)
 
 
 def _fit(text: str, width: int) -> str:

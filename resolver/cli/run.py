@@ -19,10 +19,19 @@ SET = click.option(
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, no progress.")
 
 
+def _stages(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """For the shell's completion."""
+    from resolver import pipeline
+
+    return [stage.name for stage in pipeline.STAGES if stage.name.startswith(incomplete)]
+
+
 @click.command()
 @CONFIG
-@click.option("--from", "restart_from", metavar="STAGE", help="Do this stage and all after it again.")
-@click.option("--only", metavar="STAGE", help="Do this stage alone, again.")
+@click.option(
+    "--from", "restart_from", metavar="STAGE", shell_complete=_stages, help="Do this stage and all after it again."
+)
+@click.option("--only", metavar="STAGE", shell_complete=_stages, help="Do this stage alone, again.")
 @click.option("--full", is_flag=True, help="Link and judge everything anew instead of adding to the published index.")
 @click.option(
     "--max-pairs", type=click.IntRange(min=0), help="Ask the judge llm about so many pairs at most (llm.max_pairs)."
@@ -63,7 +72,12 @@ def run(
 )
 @JSON
 def demo(out: Path, as_json: bool) -> None:
-    """The whole way on the bundled sample of synthetic patients, from records to index and report."""
+    """The whole way on the bundled sample of synthetic patients, from records to index and report.
+
+    \b
+    resolver demo
+    resolver demo --out /tmp/demo
+    """
     from resolver import settings
     from resolver.sample import config
 

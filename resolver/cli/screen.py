@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from resolver import amounts
 from resolver.runs import RunFolder, StageReport
 from resolver.settings import Settings
 
@@ -113,10 +114,11 @@ def show(result: dict[str, Any]) -> None:
     for name, text in rows:
         click.echo(f"  {click.style(name.ljust(width), bold=True)}{text}")
     click.echo("")
-    click.echo(f"  {'stage':<12}{'seconds':>9}{'peak MiB':>10}")
+    click.echo(f"  {'stage':<12}{'time':>9}{'memory':>10}")
     for stage in result["stages"]:
         if stage["done"]:
-            click.echo(f"  {stage['stage']:<12}{stage['seconds']:>9.1f}{stage['peak_mib']:>10,.0f}")
+            took, peak = amounts.time(stage["seconds"]), amounts.size(stage["peak_mib"] * 2**20)
+            click.echo(f"  {stage['stage']:<12}{took:>9}{peak:>10}")
         else:
             click.echo(f"  {stage['stage']:<12}{'unchanged':>9}")
     click.echo("")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
 
+from resolver import amounts
 from resolver.errors import UsageError
 
 
@@ -24,7 +26,10 @@ from resolver.errors import UsageError
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of everything that draws at random.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads to use. Default: all cores.")
-def train(configs: tuple[Path, ...], out: Path, reported: tuple[Path, ...], seed: int, threads: int | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="The model's figures as JSON on standard output, no progress.")
+def train(
+    configs: tuple[Path, ...], out: Path, reported: tuple[Path, ...], seed: int, threads: int | None, as_json: bool
+) -> None:
     """Fit the embedded judges to labelled populations, any number of them mixed.
 
     Each CONFIG is that of a run with evaluate.truth set; ingest and link are run where that is not done yet. A run uses
@@ -42,7 +47,7 @@ def train(configs: tuple[Path, ...], out: Path, reported: tuple[Path, ...], seed
     twice = sorted({one.stem for one in (*configs, *reported) if [*configs, *reported].count(one) > 1})
     if twice:
         raise UsageError(f"{', '.join(twice)} is given twice.", do="Measure on populations that were not trained on.")
-    shown = progress.for_terminal(quiet=False)
+    shown = progress.for_terminal(quiet=as_json)
     cores = threads or database.cores()
     learned = labelled.train([populations.load(config, shown) for config in configs], seed=seed, threads=cores)
     figures = []
@@ -52,7 +57,11 @@ def train(configs: tuple[Path, ...], out: Path, reported: tuple[Path, ...], seed
     learned = replace(learned, card=learned.card | {"figures": figures})
     learned.save(out)
     files.write_text(out.with_suffix(".md"), card.markdown(learned, out.stat().st_size))
-    click.echo(f"{out}: {out.stat().st_size / 2**20:.1f} MB, trained on {len(configs)} populations")
+    if as_json:
+        told = {"model": str(out), "card": str(out.with_suffix(".md")), "bytes": out.stat().st_size, "figures": figures}
+        click.echo(json.dumps(told, indent=2))
+        return
+    click.echo(f"{out}: {amounts.size(out.stat().st_size)}, trained on {len(configs)} populations")
     for one in figures:
         click.echo(
             f"  {one['name']}: precision {one['precision']:.4f}, recall {one['recall']:.4f}, F1 {one['f1']:.4f}, "

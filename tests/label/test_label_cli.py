@@ -124,6 +124,10 @@ def test_a_file_of_answers_counts_like_keys(site: Any, label: Label) -> None:
     assert "2 of 3 answers stored, 1 left open." in out
     assert "line 5: That pair is answered already: event" in out
     assert site.rows("SELECT answer, stands_for IS NOT NULL FROM labels ORDER BY event")[1] == ("unsure", True)
+    _, out, _ = label(site.config, "--answers", write(site.folder / "a.csv", rows[:2]), "--json")
+    told = json.loads(out)
+    assert (told["stored"], told["of"], told["left_open"], told["refused"][0]["line"]) == (0, 1, 1, 2)
+    assert told["estimate"]["answers"] >= 1
 
 
 @pytest.mark.parametrize(

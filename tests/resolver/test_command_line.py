@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import duckdb
 import pytest
 
@@ -146,6 +148,30 @@ def test_the_list_of_stages_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+def leaves(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command that does something, by what is typed."""
+    if not isinstance(command, click.Group):
+        yield path, command
+        return
+    context = click.Context(command, info_name=path[-1])
+    for name in command.list_commands(context):
+        inner = command.get_command(context, name)
+        assert inner is not None
+        yield from leaves(inner, (*path, name))
+
+
+def test_every_command_has_an_example_and_json() -> None:
+    """Each --help shows the command at work, and a script can have JSON; the schema is JSON as it is."""
+    lacking = [
+        " ".join(path)
+        for path, command in leaves(cli.cli, ("resolver",))
+        if " ".join(path) not in (command.help or "")
+        or (path[-1] != "schema" and not any("--json" in one.opts for one in command.params))
+    ]
+
+    assert lacking == []
 
 
 def test_every_command_is_there(capsys: pytest.CaptureFixture[str]) -> None:

@@ -73,6 +73,26 @@ def test_a_run_does_all_stages_once(line: Line) -> None:
     assert line.run() == []
 
 
+def test_a_failure_says_what_is_kept(line: Line) -> None:
+    """A stage that fails is named with the finished ones that stay, and the same command goes on after these."""
+    told: list[str] = []
+
+    class Told(Progress):
+        def say(self, text: str) -> None:
+            told.append(text)
+
+    def fail(context: StageContext) -> Facts:
+        raise RunError("It broke.")
+
+    one, two, three = line.stages()
+    with pytest.raises(RunError, match="It broke"):
+        runs.execute((one, replace(two, run=fail), three), line.settings(), Told())
+
+    assert told == ["Stopped in two. Kept: one; the same command goes on from there."]
+    line.did.clear()
+    assert line.run() == ["two", "three"]
+
+
 def test_from_does_a_stage_and_all_after_it(line: Line) -> None:
     """--from does that stage and those after it, though nothing changed."""
     line.run()
