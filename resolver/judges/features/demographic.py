@@ -43,31 +43,47 @@ COUNTED = (
 )
 
 
+# What is made of the fields of a record once, since every pair would make it anew.
+_MADE = {
+    "birth_digits": "strftime(birth_date, '%Y%m%d')",
+    "whole_name": "nullif(concat_ws(' ', first_name, last_name), '')",
+    # Two letters or longer.
+    "family_words": "list_filter(string_split(concat_ws(' ', last_name, maiden_name), ' '), lambda w: length(w) > 1)",
+}
+# Fields of l and r whose edit distances are looked at; each is worked out once for all features that read it.
+EDITED = (
+    *(
+        (field, field)
+        for field in (
+            *("first_name", "middle_name", "last_name", "maiden_name", "birth_digits", "ssn", "ssn_last4"),
+            *("street", "street_number", "city", "zip", "phone", "email", "member_id"),
+        )
+    ),
+    *(("last_name", "maiden_name"), ("maiden_name", "last_name")),
+    *(("first_name", "middle_name"), ("middle_name", "first_name")),
+    *(("first_name", "last_name"), ("last_name", "first_name")),
+)
+# A swap of neighbours is one edit. To look for swaps costs ten times what other edits do, so it is done only where
+# values are within so many edits of each other: further apart, a swap tells nothing.
+NEAR = 4
+
+
 @dataclass(frozen=True)
 class _Computed:
     name: str
-    sql: str  # of a pair of records l and r
+    sql: str  # of a pair of records l and r, and the edits between their fields
     says: str
     direction: int = 0
 
 
-def _edit(left: str, right: str) -> str:
-    return f"damerau_levenshtein({left}, {right})"
+def _edit(left: str, right: str | None = None) -> str:
+    """Edits between a field of l and a field of r: one of EDITED."""
+    return f"edits_{left}_{right or left}"
 
 
-def _share(left: str, right: str) -> str:
-    """Edit distance as a share of the longer value."""
-    return f"{_edit(left, right)} / greatest(length({left}), length({right}))"
-
-
-def _words(*fields: str) -> str:
-    """The words of one or more names, two letters or longer."""
-    joined = ", ".join(fields)
-    return f"list_filter(string_split(concat_ws(' ', {joined}), ' '), lambda word: length(word) > 1)"
-
-
-def _whole(side: str) -> str:
-    return f"nullif(concat_ws(' ', {side}.first_name, {side}.last_name), '')"
+def _share(left: str, right: str | None = None) -> str:
+    """Edits as a share of the longer value."""
+    return f"{_edit(left, right)} / greatest(length(l.{left}), length(r.{right or left}))"
 
 
 def _common(field: str) -> str:
@@ -78,8 +94,8 @@ def _common(field: str) -> str:
 def _name(field: str, word: str) -> tuple[_Computed, ...]:
     left, right = f"l.{field}", f"r.{field}"
     return (
-        _Computed(f"{field}_edits", f"least({_edit(left, right)}, 8)", f"edits between {word}s", -1),
-        _Computed(f"{field}_share", _share(left, right), f"share of {word} that differs", -1),
+        _Computed(f"{field}_edits", f"least({_edit(field)}, 8)", f"edits between {word}s", -1),
+        _Computed(f"{field}_share", _share(field), f"share of {word} that differs", -1),
         _Computed(f"{field}_winkler", f"jaro_winkler_similarity({left}, {right})", f"similarity of {word}s", 1),
         _Computed(f"{field}_initial", f"{left}[1] = {right}[1]", f"same initial of {word}", 1),
         _Computed(
@@ -98,39 +114,38 @@ COMPUTED: tuple[_Computed, ...] = (
     _Computed("last_name_common", _common("last_name"), "how common the shared last name is", -1),
     _Computed(
         "maiden_name_edits",
-        "least(damerau_levenshtein(l.maiden_name, r.maiden_name), 8)",
+        f"least({_edit('maiden_name')}, 8)",
         "edits between maiden names",
         -1,
     ),
     _Computed(
         "family_name_edits",
-        f"least({_edit('l.last_name', 'r.last_name')}, {_edit('l.last_name', 'r.maiden_name')},"
-        f" {_edit('l.maiden_name', 'r.last_name')}, {_edit('l.maiden_name', 'r.maiden_name')}, 8)",
+        f"least({_edit('last_name')}, {_edit('last_name', 'maiden_name')},"
+        f" {_edit('maiden_name', 'last_name')}, {_edit('maiden_name')}, 8)",
         "edits between the nearest of last and maiden names",
         -1,
     ),
     _Computed(
         "family_name_shared_word",
-        f"len(list_intersect({_words('l.last_name', 'l.maiden_name')}, {_words('r.last_name', 'r.maiden_name')})) > 0",
+        "list_has_any(l.family_words, r.family_words)",
         "a word of the last or maiden names is the same",
         1,
     ),
     _Computed(
         "given_name_share",
-        f"least({_share('l.first_name', 'r.first_name')}, {_share('l.first_name', 'r.middle_name')},"
-        f" {_share('l.middle_name', 'r.first_name')})",
+        f"least({_share('first_name')}, {_share('first_name', 'middle_name')}, {_share('middle_name', 'first_name')})",
         "share that differs of the nearest of first and middle names",
         -1,
     ),
     _Computed(
         "whole_name_letters",
-        f"jaccard({_whole('l')}, {_whole('r')})",
+        "jaccard(l.whole_name, r.whole_name)",
         "share of letters that both whole names have",
         1,
     ),
     _Computed(
         "swapped_name_share",
-        f"({_share('l.first_name', 'r.last_name')} + {_share('l.last_name', 'r.first_name')}) / 2",
+        f"({_share('first_name', 'last_name')} + {_share('last_name', 'first_name')}) / 2",
         "share of the names that differs if one side has first and last swapped",
         -1,
     ),
@@ -138,7 +153,7 @@ COMPUTED: tuple[_Computed, ...] = (
         "middle_name_share",
         "CASE WHEN length(l.middle_name) = 1 OR length(r.middle_name) = 1"
         " THEN CAST(l.middle_name[1] <> r.middle_name[1] AS INTEGER)"
-        f" ELSE {_share('l.middle_name', 'r.middle_name')} END",
+        f" ELSE {_share('middle_name')} END",
         "share of the middle name that differs",
         -1,
     ),
@@ -151,7 +166,7 @@ COMPUTED: tuple[_Computed, ...] = (
     ),
     _Computed(
         "birth_date_edits",
-        _edit("strftime(l.birth_date, '%Y%m%d')", "strftime(r.birth_date, '%Y%m%d')"),
+        _edit("birth_digits"),
         "digits of the birth date that differ",
         -1,
     ),
@@ -172,27 +187,42 @@ COMPUTED: tuple[_Computed, ...] = (
     ),
     _Computed("birth_date_common", _common("birth_date"), "how common the shared birth date is", -1),
     _Computed("sex_same", "l.sex = r.sex", "same sex", 1),
-    _Computed("ssn_edits", _edit("l.ssn", "r.ssn"), "digits of the SSN that differ", -1),
+    _Computed("ssn_edits", _edit("ssn"), "digits of the SSN that differ", -1),
     _Computed("ssn_common", _common("ssn"), "how many records share the SSN", -1),
-    _Computed("ssn_last4_edits", _edit("l.ssn_last4", "r.ssn_last4"), "digits of its last four that differ", -1),
-    _Computed("street_share", _share("l.street", "r.street"), "share of the street line that differs", -1),
+    _Computed("ssn_last4_edits", _edit("ssn_last4"), "digits of its last four that differ", -1),
+    _Computed("street_share", _share("street"), "share of the street line that differs", -1),
     _Computed("street_winkler", "jaro_winkler_similarity(l.street, r.street)", "similarity of street lines", 1),
-    _Computed("street_number_edits", _edit("l.street_number", "r.street_number"), "digits of the house number", -1),
+    _Computed("street_number_edits", _edit("street_number"), "digits of the house number", -1),
     _Computed("street_common", _common("street"), "how many records share the street line", -1),
     _Computed("unit_same", "l.unit = r.unit", "same unit", 1),
-    _Computed("city_share", _share("l.city", "r.city"), "share of the town that differs", -1),
+    _Computed("city_share", _share("city"), "share of the town that differs", -1),
     _Computed("city_common", _common("city"), "how common the shared town is", -1),
-    _Computed("zip_edits", _edit("l.zip", "r.zip"), "digits of the ZIP that differ", -1),
+    _Computed("zip_edits", _edit("zip"), "digits of the ZIP that differ", -1),
     _Computed("zip_common", _common("zip"), "how common the shared ZIP is", -1),
-    _Computed("phone_edits", _edit("l.phone", "r.phone"), "digits of the phone that differ", -1),
+    _Computed("phone_edits", _edit("phone"), "digits of the phone that differ", -1),
     _Computed("phone_common", _common("phone"), "how many records share the phone", -1),
-    _Computed("email_share", _share("l.email", "r.email"), "share of the e-mail that differs", -1),
+    _Computed("email_share", _share("email"), "share of the e-mail that differs", -1),
     _Computed("email_common", _common("email"), "how many records share the e-mail", -1),
-    _Computed(
-        "member_id_edits", _edit("l.member_id", "r.member_id"), "characters of the member number that differ", -1
-    ),
+    _Computed("member_id_edits", _edit("member_id"), "characters of the member number that differ", -1),
     _Computed("member_id_common", _common("member_id"), "how many records share the member number", -1),
 )
+
+
+def _distances() -> str:
+    """SQL: the pairs p, their records l and r, and the edits between fields of the two."""
+    edits = [(_edit(left, right), f"l.{left}", f"r.{right}") for left, right in EDITED]
+    plain = ", ".join(
+        f"CASE WHEN {left} = {right} THEN 0 ELSE levenshtein({left}, {right}) END AS {name}"
+        for name, left, right in edits
+    )
+    swaps = ", ".join(
+        f"CASE WHEN {name} BETWEEN 2 AND {NEAR} THEN damerau_levenshtein({left}, {right}) ELSE {name} END AS {name}"
+        for name, left, right in edits
+    )
+    return f"""
+        SELECT p, l, r, {swaps} FROM (
+            SELECT p, l, r, {plain} FROM asked_pairs p
+            JOIN person_fields l ON l.rid = p.left_rid JOIN person_fields r ON r.rid = p.right_rid)"""
 
 
 SPLINK = Feature("splink", "what Splink makes of names, dates, identifiers and addresses", 1)
@@ -229,14 +259,14 @@ class DemographicFeatures:
             " ON s.left_rid = p.left_rid AND s.right_rid = p.right_rid"
         )
         everyone = f"read_parquet({quote(records)})"
-        columns = ", ".join(FIELDS)
+        columns = ", ".join((*FIELDS, *(f"{sql} AS {name}" for name, sql in _MADE.items())))
         kept = ", ".join(f"n_{field}" for field in COUNTED)
         if only is not None:
             if counts is None:
                 raise ValueError("a few records alone do not tell how common their values are among all")
             wanted = ", ".join(map(str, only)) or "NULL"
             con.execute(
-                f"CREATE OR REPLACE TABLE person_fields AS SELECT rid, {columns}, {kept} FROM"
+                f"CREATE OR REPLACE TABLE person_fields AS SELECT * FROM"
                 f" (SELECT rid, {columns} FROM {everyone} WHERE rid IN ({wanted})) JOIN"
                 f" (SELECT rid, {kept} FROM read_parquet({quote(counts)}) WHERE rid IN ({wanted})) USING (rid)"
                 " ORDER BY rid"
@@ -267,9 +297,7 @@ class DemographicFeatures:
         self.con.register("asked_pairs", pairs.select("left_rid", "right_rid").with_row_index("n"))
         try:
             return self.con.sql(
-                f"SELECT p.left_rid, p.right_rid, {columns} FROM asked_pairs p"
-                " JOIN person_fields l ON l.rid = p.left_rid JOIN person_fields r ON r.rid = p.right_rid"
-                f" {self.scores} ORDER BY p.n"
+                f"SELECT p.left_rid, p.right_rid, {columns} FROM ({_distances()}) {self.scores} ORDER BY p.n"
             ).pl()
         finally:
             self.con.unregister("asked_pairs")
