@@ -3,13 +3,15 @@
 sample.py        the pairs to learn from, with their features
 profile.py       what an input is like, and whether a model trained elsewhere fits it
 unlabelled.py    learning without labels; views.py is how registration data and histories teach each other
+said.py          what people said of pairs, which learning from the input takes for certain
 witness.py       what sources tell of scores, whatever these were taught
 crossfit.py      fits in which no pair is scored by trees that have seen it, and calibration
 judged.py        what judges would say of a sample, and what persons would come of it
 labelled.py      fitting to labelled populations; populations.py brings these there, card.py describes the model
 
 The stage writes learned.json, which resolver/judges/learned.py reads. It knows nothing of truth; only `resolver train`,
-which makes the model that ships, does.
+which makes the model that ships, does. What people said changes what is learned from the input, and not the model that
+ships: a few answers can't weigh against what it was trained on, and the judge `human` has their word in every run.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from resolver.stage import Facts, StageContext
 
 if TYPE_CHECKING:
     from resolver.judges.learned import Learned
+    from resolver.learn.said import Said
     from resolver.learn.sample import Sample
 
 SHIPPED = Path(__file__).parent.parent / "models" / "embedded.json"
@@ -41,10 +44,15 @@ def run(context: StageContext) -> Facts:
 
 
 def watches(settings: Settings) -> Mapping[str, Any]:
-    """Another model file means other judges."""
+    """Another model file means other judges, and so does another answer of a person where the input itself teaches."""
+    from resolver import mpi
     from resolver.runs import stat_of
 
-    return stat_of([_file(settings)]) if settings.learn.way in ("auto", "shipped") else {}
+    way = settings.learn.way
+    return {
+        **(stat_of([_file(settings)]) if way in ("auto", "shipped") else {}),
+        **({"human": mpi.verdicts_digest(settings.index_path)} if way in ("auto", "unlabelled") else {}),
+    }
 
 
 def _file(settings: Settings) -> Path:
@@ -52,7 +60,9 @@ def _file(settings: Settings) -> Path:
 
 
 def _learn(context: StageContext) -> Learned:
+    from resolver import mpi
     from resolver.judges.learned import Learned
+    from resolver.learn.said import Said
 
     settings = context.settings
     way = settings.learn.way
@@ -60,17 +70,21 @@ def _learn(context: StageContext) -> Learned:
     asked = digest_of([settings.learn.model_dump(mode="json"), shipped and shipped.fingerprint("joint")])
     if "learned.json" in context.base:
         before = Learned.load(context.base["learned.json"])
-        if before.card.get("asked") == asked:
+        deaf = before.way != "unlabelled" or before.card.get("heard") == mpi.verdicts_digest(settings.index_path)
+        if deaf and before.card.get("asked") == asked:
             return before
     if way == "none":
         return Learned("none", "the config says so", card={"asked": asked})
     if shipped is not None and way == "shipped":
         return _take(shipped, "the config says so", asked)
+    card = {"asked": asked, "heard": mpi.verdicts_digest(settings.index_path)}
+    with context.connect() as con:
+        people = Said.read(con, context.inputs["records"], settings.index_path)
     most = settings.learn.max_pairs
-    sample, found = _look(context, min(most, LOOK) if shipped else most)
+    sample, found = _look(context, min(most, LOOK) if shipped else most, people)
     few = _too_few(sample)
     if shipped is None:
-        return _without_labels(context, sample, "the config says so", few, asked)
+        return _without_labels(context, sample, people, "the config says so", few, card)
     misfits, strange = _misfits(context, shipped, sample, found)
     if not misfits:
         from resolver.learn import profile
@@ -79,7 +93,7 @@ def _learn(context: StageContext) -> Learned:
         return _take(shipped, f"the input is like what it was trained on, most of all {near}", asked)
     said = "the model that ships does not fit: " + "; ".join(misfits)
     if few is None:
-        return _without_labels(context, _look(context, most)[0], said, few, asked)
+        return _without_labels(context, _look(context, most, people)[0], people, said, few, card)
     if strange:
         return _take(replace(shipped, joint=None), f"{said}; {few}, so only its demographic half is used", asked)
     return _take(shipped, f"{said}; but {few}", asked)
@@ -111,7 +125,7 @@ def _take(shipped: Learned, why: str, asked: str) -> Learned:
     return Learned("shipped", why, shipped.demographic, shipped.joint, {"asked": asked, "facts": version})
 
 
-def _look(context: StageContext, most: int) -> tuple[Sample, dict[str, Any]]:
+def _look(context: StageContext, most: int, people: Said) -> tuple[Sample, dict[str, Any]]:
     from resolver.learn import profile, unlabelled
     from resolver.learn.sample import draw
 
@@ -125,6 +139,7 @@ def _look(context: StageContext, most: int) -> tuple[Sample, dict[str, Any]]:
             most=most,
             folds=unlabelled.FOLDS,
             scratch=context.scratch,
+            wanted=people.records,
         )
         return sample, profile.of(con, records, events)
 
@@ -150,13 +165,15 @@ def _too_few(sample: Sample) -> str | None:
     return f"{len(sample):,} pairs with about {expected:,.0f} matches are too few to learn from"
 
 
-def _without_labels(context: StageContext, sample: Sample, said: str, few: str | None, asked: str) -> Learned:
+def _without_labels(
+    context: StageContext, sample: Sample, people: Said, said: str, few: str | None, card: dict[str, Any]
+) -> Learned:
     from resolver.judges.learned import Learned
     from resolver.learn import judged, unlabelled
 
     settings = context.settings
     if few is not None:
-        return Learned("none", f"{few}; Splink's score stands", card={"asked": asked})
+        return Learned("none", f"{few}; Splink's score stands", card=card)
     cost = settings.cluster.same_source
     taught = unlabelled.teach(
         sample,
@@ -165,12 +182,14 @@ def _without_labels(context: StageContext, sample: Sample, said: str, few: str |
         unscored=settings.cluster.unscored_logit,
         same_source=judged.same_source(sample, sample.splink) if cost == "fit" else cost,
         say=context.progress.say,
+        said=people,
     )
     facts = {"pairs": len(sample), **taught.facts}
+    how = f"with {len(people):,} answers of people" if len(people) else "without labels"
     return Learned(
         "unlabelled",
-        f"{said}; demographics and histories taught each other, without labels",
+        f"{said}; demographics and histories taught each other, {how}",
         taught.demographic,
         taught.joint,
-        {"asked": asked, "facts": facts},
+        {**card, "facts": facts},
     )

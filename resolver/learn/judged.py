@@ -13,6 +13,7 @@ from resolver.cluster.solve import cluster
 from resolver.judges.embedded import CLINICAL_BOUNDS
 from resolver.judges.learned import Learned, Model, pair_folds
 from resolver.judges.trees import Floats
+from resolver.learn.said import DIFFERENT, SAME
 from resolver.learn.sample import Sample
 
 Ints = NDArray[np.int64]
@@ -50,9 +51,19 @@ def same_source(sample: Sample, logit: Floats) -> float:
     return fit(tally, np.bincount(sample.source))
 
 
-def persons(sample: Sample, logit: Floats, *, unscored: float, cost: float) -> Ints:
-    """Per record, the smallest record of its person."""
+def persons(
+    sample: Sample, logit: Floats, *, unscored: float, cost: float, settled: NDArray[np.int8] | None = None
+) -> Ints:
+    """Per record, the smallest record of its person. `settled`: what people said of each pair (said.py)."""
     labels = cluster(
-        sample.records, sample.left, sample.right, logit, sample.source, unscored=unscored, same_source=cost
+        sample.records,
+        sample.left,
+        sample.right,
+        logit,
+        sample.source,
+        unscored=unscored,
+        same_source=cost,
+        together=None if settled is None else settled == SAME,
+        apart=None if settled is None else settled == DIFFERENT,
     ).labels
     return np.asarray(labels, dtype=np.int64)

@@ -69,8 +69,12 @@ def draw(
     most: int,
     folds: int,
     scratch: Path | None = None,
+    wanted: NDArray[np.int64] | None = None,
 ) -> Sample:
-    """At most `most` pairs. `scratch`: a folder for the histories of a sample, so that all others cost nothing."""
+    """At most `most` pairs. `scratch`: a folder for the histories of a sample, so that all others cost nothing.
+
+    `wanted`: records whose groups are drawn before any other.
+    """
     # Rule 0 pairs copies of one registration: thousands of them would drown what the others teach.
     con.execute(f"CREATE OR REPLACE TEMP VIEW candidates AS FROM read_parquet({quote(pairs)}) WHERE rule > 0")
     source = con.sql(
@@ -79,7 +83,7 @@ def draw(
     ((count,),) = con.execute("SELECT count(*) FROM candidates").fetchall()
     which = ""
     if count > most:
-        con.register("drawn", pl.DataFrame({"rid": _drawn(con, records, len(source), most)}))
+        con.register("drawn", pl.DataFrame({"rid": _drawn(con, records, len(source), most, wanted)}))
         which = "SEMI JOIN drawn ON drawn.rid = left_rid"
     frame = con.sql(f"SELECT left_rid, right_rid, logit FROM candidates {which} ORDER BY left_rid, right_rid").pl()
     persons = demographic.DemographicFeatures(con, records, pairs=pairs)
@@ -117,7 +121,9 @@ def _histories_of(con: duckdb.DuckDBPyConnection, events: Path, few: pl.DataFram
     return path
 
 
-def _drawn(con: duckdb.DuckDBPyConnection, records: Path, count: int, most: int) -> NDArray[np.int64]:
+def _drawn(
+    con: duckdb.DuckDBPyConnection, records: Path, count: int, most: int, wanted: NDArray[np.int64] | None
+) -> NDArray[np.int64]:
     """Records of groups, whole groups in an order that hangs on record ids alone, as many as have `most` pairs."""
     group = _groups(con, count)
     owned = con.sql("SELECT left_rid AS rid, count(*) AS pairs FROM candidates GROUP BY left_rid").fetchnumpy()
@@ -125,7 +131,8 @@ def _drawn(con: duckdb.DuckDBPyConnection, records: Path, count: int, most: int)
     # The hash of a group is that of its first record.
     groups, first = np.unique(group, return_index=True)
     pairs = np.bincount(group[owned["rid"]], owned["pairs"], minlength=int(groups[-1]) + 1)[groups]
-    order = np.argsort(hashed.fetchnumpy()["mixed"][first], kind="stable")
+    later = np.ones(len(groups), dtype=bool) if wanted is None else ~np.isin(groups, group[wanted])
+    order = np.lexsort((hashed.fetchnumpy()["mixed"][first], later))
     taken = np.zeros(int(groups[-1]) + 1, dtype=bool)
     taken[groups[order[np.cumsum(pairs[order]) <= most]]] = True
     return np.flatnonzero(taken[group])

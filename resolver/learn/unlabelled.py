@@ -7,7 +7,8 @@
     again      from persons on, as long as the quality that the witness lets expect rises; the best round is kept
 
 Every fit is cross-fitted: a pair is scored by trees that have not seen it. Labels stay soft, since hard ones drift.
-Uses no truth, and knows nothing of files.
+Where people said of pairs what they are, that is the label of these pairs and binds the persons; such a pair too is
+scored by trees that have not seen it, so that its score is no echo. Uses no truth, and knows nothing of files.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from resolver.judges.learned import Model
 from resolver.judges.trees import Floats
 from resolver.learn import judged, views, witness
 from resolver.learn.crossfit import line
+from resolver.learn.said import OPEN, Said
 from resolver.learn.sample import Sample
 
 FOLDS = 3
@@ -55,9 +57,20 @@ class _Round:
     expected: float  # F1
 
 
-def teach(sample: Sample, *, seed: int, threads: int, unscored: float, same_source: float, say: Say) -> Taught:
-    bench = views.Bench.of(sample, FOLDS, seed, threads)
+def teach(
+    sample: Sample,
+    *,
+    seed: int,
+    threads: int,
+    unscored: float,
+    same_source: float,
+    say: Say,
+    said: Said | None = None,
+) -> Taught:
+    bench = views.Bench.of(sample, FOLDS, seed, threads, said)
     rows = bench.rows
+    settled = np.full(len(sample), OPEN, dtype=np.int8)
+    settled[rows] = bench.said
     left, right = sample.left[rows], sample.right[rows]
     same = sample.source[left] == sample.source[right]
 
@@ -67,7 +80,7 @@ def teach(sample: Sample, *, seed: int, threads: int, unscored: float, same_sour
         return result
 
     def linked_by(logit: Floats) -> NDArray[np.bool_]:
-        persons = judged.persons(sample, everywhere(logit), unscored=unscored, cost=same_source)
+        persons = judged.persons(sample, everywhere(logit), unscored=unscored, cost=same_source, settled=settled)
         result: NDArray[np.bool_] = persons[left] == persons[right]
         return result
 
@@ -111,6 +124,7 @@ def teach(sample: Sample, *, seed: int, threads: int, unscored: float, same_sour
     assert best is not None
     facts = {
         "fitted_to": len(rows),
+        "settled_by_people": int((bench.said != OPEN).sum()),
         "rounds": rounds,
         "last_change": round(changed, 5),
         "same_source_logit": same_source,

@@ -9,7 +9,8 @@ name, a date and an address) is found out by histories that don't fit. That need
 match whatever the registration data are. Histories of two people of one age and sex look alike on their own, so their
 evidence is measured among pairs whose ages and sexes agree as far.
 
-Pairs that nothing speaks for are many and alike: some of them stand for all. Knows nothing of persons.
+Pairs that nothing speaks for are many and alike: some of them stand for all. What people said of a pair is believed
+of it at every step. Knows nothing of persons.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from resolver.judges.features import Feature, clinical, demographic
 from resolver.judges.learned import pair_folds
 from resolver.judges.trees import Floats
 from resolver.learn.crossfit import cross_fit
+from resolver.learn.said import OPEN, SAME, Said
 from resolver.learn.sample import Sample
 
 ROUNDS = 4
@@ -39,6 +41,7 @@ CAP = 6.0  # log-odds that the histories may add
 HOPELESS = -8.0  # Splink's log-odds below which pairs are thinned
 FEWEST_HOPELESS = 5_000
 BORN_APART = (0.5, np.log(367), np.log(1 + 5 * 366))  # ln(1 + days): the same day, a year, five years, more
+CERTAIN = 10.0  # pairs that nobody spoke of, which one that a person did counts for
 ONE = 1.0  # imagined pair of the usual odds in each group of ages and sexes
 
 Table = NDArray[np.float32]
@@ -50,15 +53,17 @@ class Bench:
     """The pairs that fits are made on, with what each of them counts for, and the folds they are crossed over."""
 
     rows: NDArray[np.int64]  # of the sample
-    weights: Floats
+    weights: Floats  # pairs of the sample that each stands for
+    said: NDArray[np.int8]  # by people
     folds: NDArray[np.int64]
     count: int  # of folds
     seed: int
     threads: int
 
     @classmethod
-    def of(cls, sample: Sample, folds: int, seed: int, threads: int) -> Bench:
-        hopeless = sample.splink < HOPELESS
+    def of(cls, sample: Sample, folds: int, seed: int, threads: int, said: Said | None = None) -> Bench:
+        known = (said or Said.nothing()).of(sample.records, sample.left, sample.right)
+        hopeless = (sample.splink < HOPELESS) & (known == OPEN)
         wanted = max(int((~hopeless).sum()), FEWEST_HOPELESS)
         share = min(1.0, wanted / max(int(hopeless.sum()), 1))
         drawn = scramble(sample.left, sample.right, seed) < np.uint64(min(int(share * 2**64), 2**64 - 1))
@@ -66,7 +71,7 @@ class Bench:
         stand_for = hopeless.sum() / max(int((hopeless & drawn).sum()), 1)
         weights = np.where(hopeless[rows], stand_for, 1.0)
         every = pair_folds(sample.folds, sample.left, sample.right, folds)
-        return cls(rows, weights, every[rows], folds, seed, threads)
+        return cls(rows, weights, known[rows], every[rows], folds, seed, threads)
 
     def cross_fit(
         self,
@@ -77,22 +82,30 @@ class Bench:
         trees: int,
         only: NDArray[np.bool_] | None = None,
     ) -> tuple[tuple[str, ...], Floats]:
-        """Trees per fold, and the score of each pair by those that have not seen it. Arrays are over `rows`."""
+        """Trees per fold, and the score of each pair by those that have not seen it. Arrays are over `rows`.
+
+        What people said of a pair takes the place of its label.
+        """
         chosen = np.ones(len(table), dtype=bool) if only is None else only
         held = [chosen & (self.folds == fold) for fold in range(self.count)]
         taught = [chosen & (self.folds != fold) for fold in range(self.count)]
         return cross_fit(
             table,
             features,
-            labels,
+            self.settled(labels),
             taught,
             held,
             rounds=trees,
             leaves=LEAVES,
             seed=self.seed,
             threads=self.threads,
-            weights=self.weights,
+            weights=self.weights * np.where(self.said == OPEN, 1.0, CERTAIN),
         )
+
+    def settled(self, believed: Floats) -> Floats:
+        """What is believed of each pair, as a probability, where people have had the last word."""
+        result: Floats = np.where(self.said == OPEN, believed, (self.said == SAME).astype(float))
+        return result
 
 
 def prior(splink: Floats) -> Floats:
@@ -109,15 +122,15 @@ def teach(sample: Sample, bench: Bench) -> Floats:
     histories = np.hstack([sample.histories[bench.rows], alike])
     features = (*clinical.FEATURES[: clinical.ALONE], AGE_GAP, SEX)
     registered = prior(sample.splink[bench.rows])
-    believed = probability(registered)
+    believed = bench.settled(probability(registered))
     evidence = np.zeros(len(believed))
     for _ in range(ROUNDS):
         _, score = bench.cross_fit(histories, features, believed, trees=TREES, only=known)
         usual = _usual(believed, group, np.where(known, bench.weights, 0.0))
         evidence[known] = np.clip(score[known] - usual[group[known]], -CAP, CAP)
-        believed = probability(registered + evidence)
+        believed = bench.settled(probability(registered + evidence))
         _, registered = bench.cross_fit(table, demographic.FEATURES, believed, trees=TREES)
-        believed = probability(registered + evidence)
+        believed = bench.settled(probability(registered + evidence))
     result: Floats = registered + evidence
     return result
 
