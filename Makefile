@@ -29,7 +29,7 @@ endif
 
 llm: $(STAMP) ## install what the language-model judge needs as well
 	@$(PIP) install '$(TORCH)'
-	@$(PIP) install --editable '.[dev,llm]'
+	@$(PIP) install --editable '.[dev,llm,s3]'
 
 vllm: ## make the environment that vLLM runs in, on a CPU (.venv-vllm; Python 3.11)
 	@$(PYTHON) llm_classifier/serving/install.py --out $(VENV)-vllm --torch '$(TORCH)'

@@ -11,7 +11,7 @@ from typing import Any
 from resolver.errors import UsageError
 
 
-def need(module: str) -> Any:
+def need(module: str, extra: str = "llm") -> Any:
     """The module, or one line that says how to get it."""
     try:
         return importlib.import_module(module)
@@ -20,7 +20,7 @@ def need(module: str) -> Any:
             raise
         raise UsageError(
             f"This needs {module.partition('.')[0]}, which is not installed here.",
-            do="Install it with: pip install 'resolver[llm]'",
+            do=f"Install it with: pip install 'resolver[{extra}]'",
         ) from None
 
 

@@ -28,6 +28,7 @@ from resolver.progress import Progress
 from resolver.settings import Settings
 
 PAUSE = 5.0  # seconds between two looks while waiting
+SETTLE = {"local": 0.0, "ssh": 1.0, "runpod": 5.0}  # minutes; a process of this machine is listed at once
 STEPS = 12  # at most in one call that does not wait: from new to provisioning, or from done to released
 
 
@@ -152,7 +153,7 @@ def terms(settings: Settings) -> Terms:
         grace_minutes=pods.grace_minutes,
         boot_minutes=pods.boot_minutes,
         stall_minutes=pods.stall_minutes,
-        settle_minutes=pods.settle_minutes if pods.provider == "runpod" else 0.0,  # a process is listed at once
+        settle_minutes=SETTLE[pods.provider] if pods.settle_minutes is None else pods.settle_minutes,
         attempts=pods.attempts,
         cap=pods.cap,
     )

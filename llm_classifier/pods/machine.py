@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from llm_classifier.pods.jobs import Intent, Job, Jobs, State, Terms
+from llm_classifier.pods.jobs import OVER, Intent, Job, Jobs, State, Terms
 from llm_classifier.pods.names import PodName, parse
 from llm_classifier.pods.providers import Denied, Offer, Order, Pod, Provider, ProviderError, Refused
 from resolver.errors import UsageError
@@ -63,6 +63,9 @@ class Work(Protocol):
 
     def collect(self) -> Collected:
         """Take home what is whole."""
+
+    def tidy(self) -> None:
+        """Leave nothing of it at the bridge. Again is harmless."""
 
 
 class Machine:
@@ -155,7 +158,7 @@ class Machine:
             case "collecting":
                 return self._collect(job, work)
             case _:
-                return self._release(job)
+                return self._release(job, work)
 
     def _intend(self, job: Job) -> Job:
         """Write down which pod comes next, before anybody is asked for it."""
@@ -281,8 +284,8 @@ class Machine:
         after: State = "succeeded" if found.result == "whole" else "retry"
         return self._move(job, "releasing", found.why, after=after)
 
-    def _release(self, job: Job) -> Job:
-        """End every pod that may be there; over when all were seen gone."""
+    def _release(self, job: Job, work: Work) -> Job:
+        """End every pod that may be there; over when all were seen gone, and nothing is left at the bridge."""
         now = self.clock()
         left = [one for one in self.jobs.pods(job.key) if one.gone is None]
         with self.jobs.change():
@@ -296,6 +299,8 @@ class Machine:
         if left:
             return job
         after: State = "cancelled" if job.cancelled and job.after == "retry" else job.after
+        if after in OVER:
+            work.tidy()
         more = {"attempt": job.attempt + 1} if after == "retry" else {}
         return self._move(job, after, job.why, **more)
 

@@ -11,6 +11,7 @@ failed for a reason that costs money again.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 import threading
@@ -19,11 +20,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llm_classifier.pods import bridges, ending, scoring
+from llm_classifier.pods import ending, parcel, scoring
 from llm_classifier.pods.machine import Heartbeat
-from llm_classifier.pods.parcel import DONE, SPEC, Parcel
+from llm_classifier.pods.parcel import DONE, HEARTBEAT, SPEC
 from resolver import files
-from resolver.errors import ResolverError
+from resolver.errors import DamagedError, ResolverError
 
 PREFIX = "RESOLVER_JOB_"
 BEAT = 15.0  # seconds between two heartbeats
@@ -38,9 +39,13 @@ class Worker:
         self.pod = told["POD"]
         self.deadline = float(told["DEADLINE"])
         self._ends = time.monotonic() + float(told["SECONDS"])
-        self.parcel = Parcel(bridges.reach(told["BRIDGE"]), told["KEY"], bytes.fromhex(told["SEAL"]))
+        self.parcel = parcel.opened(told, told["KEY"], bytes.fromhex(told["SEAL"]), self.pod)
         self.model = told.get("MODEL", "")
+        self.image = told.get("IMAGE", "")
         self._done = self._total = 0
+        self._held: dict[str, bytes] = {}  # results that wait until the bridge wants to be written to
+        self._sent = time.monotonic()
+        self._sending = threading.Lock()
         self._moved = time.monotonic()
         self._over = threading.Event()
 
@@ -64,31 +69,54 @@ class Worker:
 
     def _work(self) -> None:
         spec = self.parcel.get_json(SPEC)
+        if spec is None:
+            raise ResolverError("what is to be done is not at the bridge, or not of this job")
         parts: dict[str, str] = spec["parts"]
         self._total = len(parts)
         results: dict[str, str] = {}
-        backend = _open(spec, self.model)
+        folder = Path(self.model)
+        backend, made = _open(spec, folder, self.image)
         try:
             for name, sha in parts.items():
-                result = self.parcel.get(f"out/{name}")
+                result = self._finished(name, made)
                 if result is None:
-                    part = self.parcel.get(f"in/{name}")
-                    if part is None or files.digest_bytes(part) != sha:
-                        raise ResolverError(f"the part {name} is not what the job says")
-                    result = scoring.work(part, backend)
-                    self.parcel.put(f"out/{name}", result)
+                    result = scoring.work(self._part(name, sha), backend, made)
+                    self._held[f"out/{name}"] = result
                 results[name] = files.digest_bytes(result)
                 self._done, self._moved = len(results), time.monotonic()
-                self._say()
+                if time.monotonic() - self._sent >= self.parcel.bridge.pause:
+                    self._say()
         finally:
             backend.close()
-        self.parcel.put_json(DONE, {"pod": self.pod, "fingerprint": spec["fingerprint"], "results": results})
+        done = {"pod": self.pod, "made": made, "results": results}
+        self._say(more={DONE: json.dumps(done, sort_keys=True).encode()})
 
-    def _say(self, failed: str = "") -> None:
-        self.parcel.say(Heartbeat(self.pod, time.time(), self._done, self._total, failed))
+    def _part(self, name: str, sha: str) -> bytes:
+        part = self.parcel.get(f"in/{name}")
+        if part is None or files.digest_bytes(part) != sha:
+            raise ResolverError(f"the part {name} is not what the job says")
+        return part
+
+    def _finished(self, name: str, made: Mapping[str, str]) -> bytes | None:
+        """The result of a part that an earlier worker did, if that was one like this."""
+        try:
+            result = self.parcel.get(f"out/{name}")
+            return result if result is not None and scoring.made_by(result) == made else None
+        except DamagedError:  # altered since, so it is done again
+            return None
+
+    def _say(self, failed: str = "", more: Mapping[str, bytes] | None = None) -> None:
+        """Send what is held, then how far this worker is, then `more`."""
+        beat = Heartbeat(self.pod, time.time(), self._done, self._total, failed)
+        with self._sending:
+            held = dict(self._held)
+            self.parcel.put_all([*held.items(), (HEARTBEAT, json.dumps(beat.__dict__).encode()), *(more or {}).items()])
+            self._sent = time.monotonic()
+            for name in held:
+                del self._held[name]
 
     def _beat(self) -> None:
-        while not self._over.wait(BEAT):
+        while not self._over.wait(max(BEAT, self.parcel.bridge.pause)):
             with contextlib.suppress(Exception):  # a bridge that is away for a while costs no work
                 self._say()
 
@@ -109,18 +137,18 @@ class Worker:
         return min(self.deadline - time.time(), self._ends - time.monotonic())
 
 
-def _open(spec: Mapping[str, Any], model: str) -> Any:
-    """The backend, once it has shown that it answers as the model does."""
+def _open(spec: Mapping[str, Any], folder: Path, image: str) -> tuple[Any, dict[str, str]]:
+    """The backend, once it has shown that it answers as the model does; and what makes its answers."""
     from llm_classifier import artifact, golden
     from llm_classifier.score import open_backend
 
-    folder = Path(model)
-    told = artifact.check(folder)
-    if told.fingerprint != spec["fingerprint"]:
-        raise ResolverError(f"the machine holds model {told.fingerprint}, and the job wants {spec['fingerprint']}")
+    made = scoring.making(artifact.check(folder).fingerprint, image)
+    other = scoring.strange(spec["asked"], made)
+    if other:
+        raise ResolverError(f"the worker is {other}")
     backend = open_backend(folder, backend=spec["backend"])
     golden.compare(backend, folder).check("the model on this machine")
-    return backend
+    return backend, made
 
 
 def main() -> int:

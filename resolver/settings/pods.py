@@ -6,7 +6,7 @@ Knows no provider: what a setting means to one stands in llm_classifier/pods/pro
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, model_validator
@@ -15,6 +15,11 @@ from resolver.settings.base import Section
 
 # A word that can stand in a list of arguments without being taken for an option.
 Word = Annotated[str, StringConstraints(pattern=r"^[^-\s][^\n]*$")]
+
+Address = Annotated[str, StringConstraints(pattern=r"^(s3://[^/?#\s]+(/[^?#\s]*)?|hf://datasets/[\w.-]+/[\w.-]+)$")]
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^/?#\s@]+/?$")]
+
+HUB_MINUTES = 8.0  # of silence, at least, where each heartbeat is a commit
 
 RENTED = ("runpod", "ssh")  # their machines are not this one
 READ_BY: dict[str, tuple[str, ...]] = {
@@ -27,7 +32,7 @@ READ_BY: dict[str, tuple[str, ...]] = {
     "cap": ("runpod",),
     "url": ("runpod",),
     "grace_minutes": RENTED,
-    "settle_minutes": ("runpod",),
+    "settle_minutes": RENTED,
     "python": ("ssh",),
     "ssh_config": ("ssh",),
 }
@@ -71,8 +76,15 @@ class PodsSettings(Section):
     model: Path | None = None
     """Folder of the model as the machine sees it. Default: llm.model."""
 
-    bridge: Path | None = None
-    """Folder through which files pass, encrypted. Default: one beside the index."""
+    bridge: Address | Path | None = None
+    """Where files pass, encrypted: a folder (default: one beside the index), s3://BUCKET/PREFIX, or
+    hf://datasets/OWNER/NAME, a private data set of the Hugging Face Hub."""
+
+    bridge_endpoint: Url | None = None
+    """s3: URL of the store. Default: Amazon's."""
+
+    allow_bridges: tuple[Address, ...] = ()
+    """Bridges that are no folder and may be used, each by its address or by how that begins."""
 
     backend: Literal["transformers", "vllm"] = "vllm"
     """What scores there."""
@@ -90,16 +102,14 @@ class PodsSettings(Section):
     stall_minutes: float = Field(default=10.0, gt=0)
     """How long a worker may be silent."""
 
-    settle_minutes: float = Field(default=5.0, ge=0)
-    """runpod: how long it may take to list a machine that was made, or to unlist one that was ended."""
+    settle_minutes: float | None = Field(default=None, ge=0)
+    """ssh, runpod: how long it may take until a machine that was ordered is listed. Default: 5 for runpod, 1 for ssh."""
 
     attempts: int = Field(default=3, ge=1)
     """How many machines may be tried for one job, those that were refused not counted."""
 
     jobs: Path | None = None
     """Record of the jobs. Default: pods.sqlite beside the index."""
-
-    sees_folders: ClassVar[tuple[str, ...]] = ("local", "ssh")
 
     @model_validator(mode="after")
     def _fits_provider(self) -> Self:
@@ -113,6 +123,7 @@ class PodsSettings(Section):
             raise ValueError(f"{self.provider} needs machines: {wanted}")
         if self.provider == "runpod":
             self._fits_runpod()
+        self._fits_bridge()
         return self
 
     def _fits_runpod(self) -> None:
@@ -122,5 +133,30 @@ class PodsSettings(Section):
         place = urlsplit(self.url)
         if place.scheme != "https" and place.hostname not in ("127.0.0.1", "::1", "localhost"):
             raise ValueError("url must begin with https://, since the key is sent there")
-        if self.provider not in self.sees_folders:
-            raise ValueError("a pod of runpod does not see a folder of this machine as its bridge")
+        if self.bridge_kind == "file":
+            raise ValueError(
+                "a pod of runpod does not see a folder of this machine; set bridge to s3://BUCKET/PREFIX or "
+                "hf://datasets/OWNER/NAME"
+            )
+
+    @property
+    def bridge_kind(self) -> Literal["file", "s3", "hf"]:
+        if not isinstance(self.bridge, str):
+            return "file"
+        return "s3" if self.bridge.startswith("s3:") else "hf"
+
+    def _fits_bridge(self) -> None:
+        """What leaves for a store of others leaves only for one that the config names twice."""
+        kind, address = self.bridge_kind, str(self.bridge)
+        if kind == "file" and ":/" in address:
+            raise ValueError("bridge is a folder, s3://BUCKET/PREFIX or hf://datasets/OWNER/NAME")
+        if self.bridge_endpoint is not None and kind != "s3":
+            raise ValueError("bridge_endpoint is read for a bridge s3://BUCKET/PREFIX alone; take it out")
+        if kind == "file":
+            return
+        if not any(address == one or address.startswith(one.rstrip("/") + "/") for one in self.allow_bridges):
+            raise ValueError(
+                f"the bridge {address} is outside this machine; if sealed prompts may go there, add it to allow_bridges"
+            )
+        if kind == "hf" and self.stall_minutes < HUB_MINUTES:
+            raise ValueError(f"a worker is heard over hf:// every few minutes; set stall_minutes to {HUB_MINUTES:g}")

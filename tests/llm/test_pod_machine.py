@@ -161,6 +161,7 @@ class Errand:
     cloud: Cloud
     home: set[int] = field(default_factory=set)
     prepared: int = 0
+    tidied: bool = False
 
     def prepare(self) -> None:
         self.prepared += 1
@@ -173,6 +174,10 @@ class Errand:
 
     def done(self) -> bool:
         return self.cloud.finished
+
+    def tidy(self) -> None:
+        assert all(pod.ended is not None for pod in self.cloud.made.values()), "no worker writes after that"
+        self.tidied = True
 
     def collect(self) -> Collected:
         self.home |= self.cloud.parts
@@ -280,6 +285,7 @@ class Story:
         job = self.job
         if job.over:
             assert not alive, "over, and a pod lives"
+            assert self.errand.tidied, "over, and its files lie about"
             assert job.state != "succeeded" or self.errand.home == set(range(PARTS))
 
     @property
