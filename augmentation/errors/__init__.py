@@ -11,10 +11,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from augmentation.streams import Stream
+from resolver import plugins
 from resolver.errors import UsageError
 
 if TYPE_CHECKING:
@@ -81,11 +81,11 @@ def kinds() -> Mapping[str, Kind]:
     )
 
     found = dict(_kinds)
-    for entry in entry_points(group="augmentation.kinds"):
-        kind = entry.load()
+    for entry in plugins.named("augmentation.kinds").values():
+        kind = plugins.load(entry)
         if not isinstance(kind, Kind):
             raise UsageError(f"{entry.value} (entry point {entry.name}) is not an augmentation.errors.Kind.")
-        if kind.name in found:
+        if found.get(kind.name, kind) is not kind:
             raise UsageError(f"{entry.value} registers the kind {kind.name}, which there is already.")
         found[kind.name] = kind
     return found

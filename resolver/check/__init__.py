@@ -9,12 +9,11 @@ Does the ingest stage, which a run then need not do again, and plans the blockin
 from __future__ import annotations
 
 import tempfile
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from resolver.check import estimate, profile
-from resolver.errors import InputError, ResolverError
+from resolver.errors import InputError, ResolverError, UsageError
 from resolver.progress import Progress
 from resolver.settings import Settings
 
@@ -88,11 +87,12 @@ def _truth(settings: Settings) -> str | None:
 
 def _judges(settings: Settings) -> list[str]:
     """Judges that no package brings."""
-    from resolver.judges import GROUP
+    from resolver import judges
 
-    there = {entry.name for entry in metadata.entry_points(group=GROUP)}
-    return [
-        f"There is no judge {name}; there are {', '.join(sorted(there))}. Correct adjudicate.judges in the config."
-        for name in settings.adjudicate.judges
-        if name not in there
-    ]
+    faults = []
+    for name in settings.adjudicate.judges:
+        try:
+            judges.known((name,))
+        except UsageError as error:
+            faults.append(str(error))
+    return faults

@@ -14,11 +14,10 @@ from typing import Any
 
 from resolver.database import quote
 from resolver.errors import InputError, UsageError
-from resolver.ingest import facts
+from resolver.ingest import facts, readers
 from resolver.ingest.assemble import Assembly, File
 from resolver.ingest.opening import Opener
 from resolver.ingest.raw import Batch
-from resolver.ingest.readers import READERS
 from resolver.progress import Step
 from resolver.runs import stat_of
 from resolver.settings import Settings
@@ -30,8 +29,9 @@ FILES_PER_QUERY = 32
 
 
 def watches(settings: Settings) -> Mapping[str, Any]:
-    """Size and time of every file that the stage reads."""
-    return stat_of([path for source in settings.sources for path in READERS[source.kind].files(source)])
+    """Size and time of every file that the stage reads, and versions of the packages that read them for it."""
+    files = [path for source in settings.sources for path in readers.find(source.kind).files(source)]
+    return {**stat_of(files), **readers.versions(source.kind for source in settings.sources)}
 
 
 def run(context: StageContext) -> Facts:
@@ -42,7 +42,7 @@ def run(context: StageContext) -> Facts:
         con.execute(f"ATTACH {quote(context.scratch / 'ingest.duckdb')} AS work; USE work; SET TimeZone = 'UTC'")
         opener = Opener(con, context.scratch)
         assembly = Assembly(con, context.base if only_changes else {})
-        batches = [batch for source in settings.sources for batch in READERS[source.kind].read(source, opener)]
+        batches = [batch for source in settings.sources for batch in readers.find(source.kind).read(source, opener)]
         _distinct([batch.name for batch in batches])
         numbered = _numbered(batches)
         for files in _groups(file for file in numbered if file.rows.kind == "person"):

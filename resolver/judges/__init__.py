@@ -1,16 +1,16 @@
 """Judges score pairs. This file holds what a judge is and how one is found by name.
 
-A third party adds a judge with an entry point in the group `resolver.judges`.
+Other packages add judges with entry points in the group `resolver.judges` (docs/extending.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from resolver import plugins
 from resolver.errors import UsageError, instead
 from resolver.progress import Progress
 from resolver.settings import Settings
@@ -81,14 +81,13 @@ class Judge(Protocol):
 def find(name: str) -> type[Judge]:
     """The judge class of that name; an error that lists those there are."""
     known((name,))
-    found = {entry.name: entry for entry in metadata.entry_points(group=GROUP)}
-    judge: type[Judge] = found[name].load()
+    judge: type[Judge] = plugins.load(plugins.named(GROUP)[name])
     return judge
 
 
 def known(names: Iterable[str]) -> None:
     """Stop with one line where no package brings a judge of these names. Loads none of them."""
-    there = {entry.name for entry in metadata.entry_points(group=GROUP)}
+    there = plugins.named(GROUP)
     for name in names:
         if name not in there:
             raise UsageError(

@@ -1,13 +1,21 @@
-"""Where records come from. One entry per source system."""
+"""Where records come from. One entry per source system.
+
+Further kinds come from other packages: an entry point in the group `resolver.sources`, named like the kind, names a
+class like those here; resolver/ingest/readers.py says how it is read.
+"""
 
 from __future__ import annotations
 
+import functools
+import operator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import Field
 from pydantic.config import JsonDict
 
+from resolver import plugins
+from resolver.errors import UsageError
 from resolver.settings.base import Section
 from resolver.tables import COMPOUND_FIELDS, PERSON_FIELDS
 
@@ -124,4 +132,34 @@ class TableSource(Section):
     """Tables of clinical events of these records."""
 
 
-Source = Annotated[SyntheaSource | FhirSource | TableSource, Field(discriminator="kind")]
+GROUP = "resolver.sources"
+OWN: tuple[type[Section], ...] = (SyntheaSource, FhirSource, TableSource)
+
+
+def _kinds(source: Any) -> tuple[Any, ...]:
+    """What `kind` can be in a class of sources; nothing where it is no such class."""
+    if not (isinstance(source, type) and issubclass(source, Section) and "kind" in source.model_fields):
+        return ()
+    return get_args(source.model_fields["kind"].annotation)
+
+
+def every() -> tuple[type[Section], ...]:
+    """This program's kinds of sources, and those that other packages bring."""
+    found = {kind: source for source in OWN for kind in _kinds(source)}
+    for name, entry in plugins.named(GROUP).items():
+        source = plugins.load(entry)
+        if _kinds(source) != (name,):
+            raise UsageError(
+                f"{entry.value} is no source of the kind {name}.",
+                do=f'It must be a Section with the field kind: Literal["{name}"].',
+            )
+        if name in found:
+            raise UsageError(f"{entry.value} brings the source {name}, which there is already.", do="Uninstall it.")
+        found[name] = source
+    return tuple(found.values())
+
+
+if TYPE_CHECKING:
+    Source = SyntheaSource | FhirSource | TableSource
+else:
+    Source = Annotated[functools.reduce(operator.or_, every()), Field(discriminator="kind")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from importlib import metadata
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from augmentation import errors
 from augmentation.errors import FIELDS, Kind, kinds
 from augmentation.errors.choose import check, draw, plan
 from augmentation.errors.corrupt import Changes, Columns, corrupt, styled
@@ -276,17 +276,19 @@ def test_other_packages_add_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     """An entry point in the group augmentation.kinds adds a kind; one that is none, or has a taken name, is refused."""
     own = Kind("reversed", ("FIRST",), lambda record, field, stream: (record[field] or "")[::-1])
 
-    def offer(*found: object) -> None:
+    def offer(**found: object) -> None:
         kinds.cache_clear()
-        entries = [SimpleNamespace(name="one", value="other:one", load=lambda one=one: one) for one in found]
-        monkeypatch.setattr(errors, "entry_points", lambda group: entries if group == "augmentation.kinds" else [])
+        entries = [
+            SimpleNamespace(name=name, value=f"other:{name}", load=lambda one=one: one) for name, one in found.items()
+        ]
+        monkeypatch.setattr(metadata, "entry_points", lambda group: entries if group == "augmentation.kinds" else [])
 
-    offer(own)
+    offer(one=own)
     assert kinds()["reversed"] is own
-    offer("no kind")
+    offer(one="no kind")
     with pytest.raises(UsageError, match="not an augmentation"):
         kinds()
-    offer(own, own)
+    offer(one=own, two=Kind("reversed", ("LAST",), own.change))
     with pytest.raises(UsageError, match="already"):
         kinds()
 
