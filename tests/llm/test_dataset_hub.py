@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from fake_hub import HEAD, Hub, serving
 
 from llm_classifier import dataset
 from llm_classifier.dataset import card
@@ -20,83 +18,17 @@ from resolver.errors import ResolverError, RunError, UsageError
 pytestmark = pytest.mark.llm
 
 TOKEN = "hf_not_a_real_token"
-HEAD, NEW = "1" * 40, "2" * 40
-
-
-class Hub(ThreadingHTTPServer):
-    """A hub on the loopback interface: one repository, and answers that a test chooses."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Answers)
-        self.there, self.private, self.failing = True, True, 0
-        self.tokens: set[str | None] = set()
-        self.created: list[dict[str, Any]] = []
-        self.commits: list[dict[str, Any]] = []
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Answers(BaseHTTPRequestHandler):
-    server: Hub
-
-    def do_GET(self) -> None:
-        self.server.tokens.add(self.headers.get("Authorization"))
-        if not self.path.startswith("/api/datasets/"):
-            return self.answer(404, {})
-        if self.server.failing == 500:
-            return self.answer(500, {"error": "internal"})
-        if not self.server.there:
-            return self.answer(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
-        return self.answer(200, {"id": "clinic/pairs", "sha": HEAD, "private": self.server.private, "tags": []})
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.path == "/api/repos/create":
-            self.server.created.append(json.loads(body))
-            self.server.there = True
-            return self.answer(200, {"url": f"{self.server.address}/datasets/clinic/pairs"})
-        if "/preupload/" in self.path:
-            files = [{"path": one["path"], "uploadMode": "regular"} for one in json.loads(body)["files"]]
-            return self.answer(200, {"files": [one | {"shouldIgnore": False} for one in files]})
-        if "/commit/" in self.path:
-            if self.server.failing == 412:
-                return self.answer(412, {"error": "The branch has moved"})
-            lines = [json.loads(line) for line in body.splitlines()]
-            files = {
-                one["value"]["path"]: base64.b64decode(one["value"]["content"]) for one in lines if one["key"] == "file"
-            }
-            self.server.commits.append({"parent": lines[0]["value"].get("parentCommit"), "files": files})
-            url = f"{self.server.address}/datasets/clinic/pairs/commit/{NEW}"
-            return self.answer(200, {"success": True, "commitOid": NEW, "commitUrl": url})
-        return self.answer(200, {"errors": [], "warnings": []})
-
-    def answer(self, status: int, content: Any, headers: dict[str, str] | None = None) -> None:
-        body = json.dumps(content).encode()
-        self.send_response(status)
-        for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Nothing: the tests look at what was asked."""
 
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     import huggingface_hub.constants
 
-    server = Hub()
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.setenv("HF_ENDPOINT", server.address)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving() as server:
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        monkeypatch.setenv("HF_ENDPOINT", server.address)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+        yield server
 
 
 @pytest.fixture
@@ -129,13 +61,13 @@ def test_a_push_is_one_commit_on_what_was_seen(hub: Hub, made: dataset.Dataset) 
     """All files at once, on top of the commit that was looked at; the new one is written down beside the data."""
     pinned = push(made)
 
-    assert pinned == {"repository": "clinic/pairs", "commit": NEW, "pin": made.pin}
     assert json.loads((made.folder / "hub.json").read_text()) == pinned
     (commit,) = hub.commits
+    assert pinned == {"repository": "clinic/pairs", "commit": commit["oid"], "pin": made.pin}
     assert commit["parent"] == HEAD
     names = {"README.md", "dataset.json", *(f"data/{name}.parquet" for name in card.SPLITS)}
     assert commit["files"] == {name: (made.folder / name).read_bytes() for name in names}
-    assert f"Bearer {TOKEN}" in hub.tokens
+    assert f"Bearer {TOKEN}" in hub.seen
     assert dataset.read(made.folder).pin == made.pin
 
 

@@ -64,6 +64,11 @@ def home(address: str | Path, endpoint: str | None = None) -> Bridge:
         from llm_classifier.pods.bridges.s3 import S3
 
         return S3(place.netloc, place.path.strip("/"), endpoint)
+    if place.scheme == "hf":
+        from llm_classifier import hub
+        from llm_classifier.pods.bridges.hub import Hub
+
+        return Hub(str(address), hub.token())
     if place.scheme in ("", "file"):
         from llm_classifier.pods.bridges.folder import Folder
 
@@ -79,6 +84,10 @@ def far(told: Mapping[str, str], unseal: Callable[[bytes], bytes]) -> FarEnd:
         from llm_classifier.pods.bridges.urls import Urls
 
         return Urls(address, unseal)
+    if kind == "hf":
+        from llm_classifier.pods.bridges.hub import Hub
+
+        return Hub(address, told["HF_TOKEN"], worker=True)
     if kind == "file":
         from llm_classifier.pods.bridges.folder import Folder
 
