@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from resolver.errors import ResolverError
-from resolver.settings.pods import PodsSettings
+
+if TYPE_CHECKING:
+    from resolver.settings.pods import PodsSettings
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,10 @@ def open_provider(pods: PodsSettings, home: Path) -> Provider:
             from llm_classifier.pods.providers.runpod import RunPod
 
             return RunPod.of(pods)
+        case "ssh":
+            from llm_classifier.pods.providers.ssh import Ssh
+
+            return Ssh.of(pods)
         case _:
             from llm_classifier.pods.providers.local import Local
 

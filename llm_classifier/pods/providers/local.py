@@ -14,9 +14,9 @@ from pathlib import Path
 
 from llm_classifier.pods.names import parse
 from llm_classifier.pods.providers import Offer, Order, Pod, Refused
-from llm_classifier.pods.worker import PREFIX
 from resolver import files
 
+WORKER = (sys.executable, "-m", "llm_classifier.pods.worker")
 # What a process needs to find programs and libraries. Nothing else is passed on: keys stay here.
 PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "HF_HUB_OFFLINE")
 
@@ -24,10 +24,8 @@ PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_V
 class Local:
     name = "local"
 
-    def __init__(
-        self, folder: Path, command: tuple[str, ...] = (sys.executable, "-m", "llm_classifier.pods.worker")
-    ) -> None:
-        self._folder, self._command = folder, command
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
     def offers(self) -> list[Offer]:
         return [Offer("this machine")]
@@ -44,8 +42,8 @@ class Local:
         environment = {name: os.environ[name] for name in PASSED if name in os.environ}
         # Not subprocess: the worker outlives this program, and is nobody's child then.
         number = os.posix_spawn(
-            self._command[0],
-            self._command,
+            WORKER[0],
+            WORKER,
             environment | dict(order.environment),
             setsid=True,
             file_actions=(
@@ -90,6 +88,8 @@ class Local:
 
 def _found(name: str) -> int | None:
     """The process that was told this name, by its environment."""
+    from llm_classifier.pods.worker import PREFIX
+
     told = f"{PREFIX}POD={name}".encode()
     for place in Path("/proc").glob("[0-9]*/environ"):
         try:

@@ -11,14 +11,16 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from llm_classifier.needs import need
 from llm_classifier.pods.names import parse
 from llm_classifier.pods.providers import Denied, Offer, Order, Pod, ProviderError, Refused, Unclear
 from resolver.errors import UsageError
-from resolver.settings.pods import PodsSettings
+
+if TYPE_CHECKING:
+    from resolver.settings.pods import PodsSettings
 
 KEY = "RUNPOD_API_KEY"
 TRIES = 4  # of calls that can be repeated
