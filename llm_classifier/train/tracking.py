@@ -58,11 +58,11 @@ def begin(settings: TrainSettings, folder: Path, parameters: Mapping[str, Any], 
     if settings.tracking == "none":
         return Tracking()
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # this program opens no connection that nobody asked for
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
     need("mlflow")
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # now: its import sets a level of its own
     where = settings.tracking or f"sqlite:///{settings.out.parent / 'mlflow.db'}"
     kept = folder / KEPT
     try:
