@@ -118,6 +118,35 @@ def reap(config: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     _show(config, overrides, as_json, end=True)
 
 
+@click.command()
+@CONFIG
+@click.option("--all", "everything", is_flag=True, help="Also what other configs, or a lost record, have left there.")
+@SET
+@JSON
+def clean(config: Path, everything: bool, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Remove from the bridge what is not needed now: models, and what is left of jobs that are over.
+
+    A job takes its own files away when it is over. Models stay, so that the next job need not bring them again.
+
+    \b
+    resolver pods clean my.yaml
+    """
+    from llm_classifier.pods import asking, cleaning
+    from llm_classifier.pods.jobs import Jobs
+    from resolver import settings
+
+    loaded = settings.load(config, overrides)
+    jobs = Jobs(asking.place_of_jobs(loaded))
+    try:
+        gone = cleaning.clean(jobs, loaded.pods, asking.home_of_pods(loaded), everything=everything)
+    finally:
+        jobs.close()
+    if as_json:
+        click.echo(json.dumps(gone, indent=2))
+        return
+    click.echo("\n".join(f"removed {name[:24]}" for name in gone) or "Nothing of ours is at the bridge.")
+
+
 def _show(config: Path, overrides: tuple[str, ...], as_json: bool, *, end: bool) -> None:
     from llm_classifier.pods import asking, reaper
     from llm_classifier.pods.jobs import Jobs
@@ -190,8 +219,9 @@ def _line(row: Mapping[str, Any]) -> str:
     cls=Lazy,
     commands_at={
         "list": ("llm_classifier.cli.infer:list_", "Machines of ours: age, state, cost so far."),
+        "clean": ("llm_classifier.cli.infer:clean", "Remove models, and what jobs left, from the bridge."),
         "reap": ("llm_classifier.cli.infer:reap", "End machines past their deadline; for cron."),
     },
 )
 def pods() -> None:
-    """Workers of `resolver infer`: see them, and end those that should be gone."""
+    """Workers of `resolver infer`: see them, end those that should be gone, and clear the bridge."""

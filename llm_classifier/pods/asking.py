@@ -83,7 +83,7 @@ def answers(prompts: Sequence[str], model: Path, settings: Settings, progress: P
         if job.state != "succeeded":
             machine = Machine(jobs, provider(settings), time.time)
             fingerprint = made.fingerprint
-            with opening.scoring(prompts, key, fingerprint, model, pods, home_of_pods(settings)) as errand:
+            with opening.scoring(prompts, key, fingerprint, model, pods, home_of_pods(settings), progress) as errand:
                 job = _follow(machine, key, errand, leave, progress)
         if job.state != "succeeded":
             raise RunError(f"Job {key[:12]} failed: {job.why}.", do="Try it again with: resolver infer CONFIG --again")

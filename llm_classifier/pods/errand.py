@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from llm_classifier.pods.carrying import Carried
 from llm_classifier.pods.machine import Collected, Heartbeat
 from llm_classifier.pods.names import PodName
 from llm_classifier.pods.parcel import DONE, HEARTBEAT, SPEC, HomeParcel
@@ -35,28 +37,39 @@ class Scoring:
     results: Results
     fingerprint: str  # of the model
     backend: str  # on the rented machine
-    model: Path  # where the rented machine finds the model
+    model: Path | Carried  # where the rented machine finds the model, or the one to bring there
     forget: Callable[[], None]  # destroys the seal
     image: str = ""  # what the rented machine runs, where it runs images
 
     def prepare(self) -> None:
-        missing, parts = self.results.missing(), {}
+        self._prepared()
+
+    def _prepared(self) -> dict[str, Any]:
+        """The spec, with all that it names at the bridge."""
+        missing, parts = self.results.missing(), dict[str, str]()
+        spec = {
+            "asked": self._asked(),
+            "backend": self.backend,
+            "model": self.model.pack() if isinstance(self.model, Carried) else None,
+            "parts": parts,
+        }
 
         def travelling() -> Iterator[tuple[str, bytes]]:
             for name in missing:
                 content = self.results.packed(name)
                 parts[name] = files.digest_bytes(content)
                 yield f"in/{name}", content
-            spec = {"asked": self._asked(), "backend": self.backend, "parts": parts}
             yield SPEC, json.dumps(spec, sort_keys=True).encode()
 
         self.parcel.put_all(travelling())
+        return spec
 
     def order(self, name: PodName, offer: Offer) -> Order:
         spec = self.parcel.get_json(SPEC)
         # What a worker could not read may have been altered at the bridge, so that another attempt gets it anew.
         if spec is None or spec["asked"] != self._asked() or name.attempt > 1:
-            self.prepare()
+            spec = self._prepared()
+        model = self.model.reads(spec["model"]) if isinstance(self.model, Carried) else []
         told = {
             "KEY": self.parcel.job,
             "SEAL": self.seal.hex(),
@@ -64,16 +77,16 @@ class Scoring:
             "DEADLINE": str(name.deadline),
             "SECONDS": f"{name.deadline - time.time():.0f}",
             "IMAGE": self.image,
-            "MODEL": str(self.model),
-            **self._ticket(name),
+            "MODEL": "" if isinstance(self.model, Carried) else str(self.model),
+            **self._ticket(name, model),
         }
         return Order(str(name), offer, self.image, {f"{PREFIX}{key}": value for key, value in told.items()})
 
-    def _ticket(self, name: PodName) -> Mapping[str, str]:
+    def _ticket(self, name: PodName, model: Sequence[str]) -> Mapping[str, str]:
         parts, started = self.results.parts(), f"started/{name}"
         out = [f"out/{one}" for one in parts]
         reads = [f"{self.parcel.job}/{one}" for one in (SPEC, *(f"in/{one}" for one in parts), *out, started)]
-        return self.parcel.ticket(str(name), reads, [*out, started, HEARTBEAT, DONE], name.deadline + AFTER)
+        return self.parcel.ticket(str(name), [*reads, *model], [*out, started, HEARTBEAT, DONE], name.deadline + AFTER)
 
     def heartbeat(self) -> Heartbeat | None:
         return self.parcel.heard()

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from llm_classifier.pods import bridges
 from llm_classifier.pods.bridges import Bridge
+from llm_classifier.pods.carrying import MODEL, Carried
 from llm_classifier.pods.errand import Leftovers, Scoring
 from llm_classifier.pods.parcel import HomeParcel
 from llm_classifier.pods.results import Results
 from llm_classifier.pods.seals import Seals
+from resolver.progress import Progress
 from resolver.settings.pods import PodsSettings
 
 
@@ -26,19 +28,27 @@ def bridge(pods: PodsSettings, home: Path) -> Iterator[Bridge]:
 
 @contextmanager
 def scoring(
-    prompts: Sequence[str], key: str, fingerprint: str, model: Path, pods: PodsSettings, home: Path
+    prompts: Sequence[str], key: str, fingerprint: str, model: Path, pods: PodsSettings, home: Path, progress: Progress
 ) -> Iterator[Scoring]:
-    """The own side of a job that scores prompts with a model that lies here."""
+    """The own side of a job that scores prompts with a model that lies here.
+
+    A machine that reads a folder of ours sees the model as well; any other gets it over the bridge, unless the settings
+    name a place on that machine.
+    """
     seals = Seals(home / "seals")
     with bridge(pods, home) as opened:
         seal = seals.of(key)
+        where: Path | Carried = (pods.model or model).absolute()
+        if pods.model is None and pods.bridge_kind != "file":
+            name = f"{MODEL}{fingerprint}"
+            where = Carried(model, HomeParcel(opened, name, seals.of(name)), seals.of(name), progress)
         yield Scoring(
             HomeParcel(opened, key, seal),
             seal,
             results(prompts, key, home),
             fingerprint,
             pods.backend,
-            (pods.model or model).absolute(),
+            where,
             lambda: seals.destroy(key),
             pods.image or "",
         )

@@ -45,6 +45,9 @@ class Parcel:
         found = self.bridge.get(f"{self.job}/{name}")
         return None if found is None else sealed.unseal(self._seal, self.job, name, found)
 
+    def name_of(self, content: bytes) -> str:
+        return sealed.name_of(self._seal, content)
+
     def there(self, name: str) -> bool:
         return self.bridge.get(f"{self.job}/{name}") is not None
 

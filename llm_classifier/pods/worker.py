@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llm_classifier.pods import ending, parcel, scoring
+from llm_classifier.pods import carrying, ending, parcel, scoring
 from llm_classifier.pods.machine import Heartbeat
 from llm_classifier.pods.parcel import DONE, HEARTBEAT, SPEC
 from resolver import files
@@ -73,23 +73,38 @@ class Worker:
             raise ResolverError("what is to be done is not at the bridge, or not of this job")
         parts: dict[str, str] = spec["parts"]
         self._total = len(parts)
-        results: dict[str, str] = {}
-        folder = Path(self.model)
-        backend, made = _open(spec, folder, self.image)
-        try:
-            for name, sha in parts.items():
-                result = self._finished(name, made)
-                if result is None:
-                    result = scoring.work(self._part(name, sha), backend, made)
-                    self._held[f"out/{name}"] = result
-                results[name] = files.digest_bytes(result)
-                self._done, self._moved = len(results), time.monotonic()
-                if time.monotonic() - self._sent >= self.parcel.bridge.pause:
-                    self._say()
-        finally:
-            backend.close()
+        with self._folder(spec) as folder:
+            backend, made = _open(spec, folder, self.image)
+            try:
+                results = self._score(parts, backend, made)
+            finally:
+                backend.close()
         done = {"pod": self.pod, "made": made, "results": results}
         self._say(more={DONE: json.dumps(done, sort_keys=True).encode()})
+
+    def _folder(self, spec: Mapping[str, Any]) -> contextlib.AbstractContextManager[Path]:
+        """Where the model lies, or is brought to."""
+        if spec["model"] is None:
+            return contextlib.nullcontext(Path(self.model))
+        return carrying.unpacked(spec["model"], self.parcel, self.pod, lambda size: self._moves())
+
+    def _moves(self) -> None:
+        self._moved = time.monotonic()
+
+    def _score(self, parts: Mapping[str, str], backend: Any, made: Mapping[str, str]) -> dict[str, str]:
+        """Do the parts that are not done yet; the digests of all results."""
+        results: dict[str, str] = {}
+        for name, sha in parts.items():
+            result = self._finished(name, made)
+            if result is None:
+                result = scoring.work(self._part(name, sha), backend, made)
+                self._held[f"out/{name}"] = result
+            results[name] = files.digest_bytes(result)
+            self._done = len(results)
+            self._moves()
+            if time.monotonic() - self._sent >= self.parcel.bridge.pause:
+                self._say()
+        return results
 
     def _part(self, name: str, sha: str) -> bytes:
         part = self.parcel.get(f"in/{name}")

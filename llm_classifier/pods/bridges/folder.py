@@ -41,8 +41,11 @@ class Folder:
             ) from None
 
     def names(self, prefix: str) -> list[str]:
-        folder = (self.root / prefix).parent if not prefix.endswith("/") else self.root / prefix
-        every = (str(path.relative_to(self.root)) for path in folder.rglob("*") if path.is_file())
+        every = (
+            path.relative_to(self.root).as_posix()
+            for path in (self.root / prefix.rpartition("/")[0]).rglob("*")
+            if path.is_file()
+        )
         return sorted(name for name in every if name.startswith(prefix) and not Path(name).name.startswith("."))
 
     def remove(self, prefix: str) -> None:
