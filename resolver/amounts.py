@@ -1,6 +1,11 @@
-"""Amounts as people say them: times, sizes, rates."""
+"""Amounts as people say them: counts, times, sizes, rates."""
 
 from __future__ import annotations
+
+
+def many(count: int, word: str) -> str:
+    """1 record, 2,345 records."""
+    return f"{count:,} {word}" + ("" if count == 1 else "s")
 
 
 def time(seconds: float) -> str:

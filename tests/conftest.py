@@ -1,18 +1,27 @@
-"""Made-up records and histories, small enough to be read at once."""
+"""What many tests share: made-up records and histories, small enough to be read at once, and a run of the sample.
+
+The sample is the bundled one of synthetic patients; it is run once per process.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import polars as pl
 import pytest
 
-from resolver import database, tables
+from resolver import database, pipeline, runs, sample, settings, tables
+from resolver.progress import Progress
+from resolver.settings import Settings
+
+UNTIL_PUBLISH = pipeline.STAGES[: [stage.name for stage in pipeline.STAGES].index("publish") + 1]
 
 FIRST = ("ADA", "BRUNO", "CLARA", "DARIO", "EDITH", "FELIX", "GRETA", "HUGO", "IDA", "JONAS", "KLARA", "LEO")
 LAST = ("ABEL", "BRANDT", "CONRAD", "DORN", "EBERT", "FABER", "GEIGER", "HAUPT", "IHLE", "JANSEN", "KERN", "LORENZ")
@@ -120,3 +129,61 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 @pytest.fixture(scope="session")
 def make_world() -> Callable[..., World]:
     return make
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished run and its config."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "run.yaml"
+
+    @property
+    def run(self) -> Path:
+        return self.folder / "run"
+
+    def settings(self, *overrides: str) -> Settings:
+        return settings.load(self.config, overrides)
+
+    def go(self, *overrides: str) -> None:
+        runs.execute(UNTIL_PUBLISH, self.settings(*overrides), Progress(), base=pipeline.no_base)
+
+    def copy(self, folder: Path) -> Finished:
+        shutil.copytree(self.run, folder / "run")
+        return made(folder)
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """SQL over the tables of the run."""
+        with duckdb.connect() as con:
+            for table in ("records", "pairs", "verdicts", "decisions", "clusters", "cuts"):
+                con.execute(f"CREATE VIEW {table} AS FROM read_parquet('{self.run}/{table}.parquet')")
+            return con.execute(sql).fetchall()
+
+    def rewrite(self, table: str, sql: str) -> None:
+        """Replace a table by a query over it."""
+        path, other = self.run / f"{table}.parquet", self.run / f"{table}.new"
+        with duckdb.connect() as con:
+            con.execute(f"CREATE VIEW {table} AS FROM read_parquet('{path}')")
+            con.execute(f"COPY ({sql}) TO '{other}' (FORMAT parquet)")
+        other.replace(path)
+
+    def record_id(self, rid: int) -> str:
+        return str(self.query(f"SELECT record_id FROM records WHERE rid = {rid}")[0][0])
+
+
+def made(folder: Path) -> Finished:
+    folder.mkdir(parents=True, exist_ok=True)
+    finished = Finished(folder)
+    finished.config.write_text(sample.config(finished.run), encoding="utf-8")
+    return finished
+
+
+@pytest.fixture(scope="session")
+def sample_run(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """A run of the bundled sample as far as the index; not to be changed."""
+    result = made(tmp_path_factory.mktemp("sample"))
+    result.go()
+    return result

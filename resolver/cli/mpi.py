@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from resolver import amounts
 from resolver.cli.lazy import Group
 from resolver.errors import UsageError
 
@@ -360,8 +361,7 @@ def _show_person(found: dict[str, Any]) -> None:
     if found["forwarded_by"]:
         click.echo(f"{found['asked']} was merged: {' -> '.join([*found['forwarded_by'], found['person_id']])}")
     state = "" if found["status"] == "live" else f", {found['status']}"
-    many = len(found["records"])
-    records = f"{many} record{'' if many == 1 else 's'}"
+    records = amounts.many(len(found["records"]), "record")
     click.echo(f"{found['person_id']}{state}: {records}, since {found['created'].get('happened_at')}")
     if found["provisional"]:
         click.echo("  Golden values are a plain vote since a correction; the next run chooses them anew.")
@@ -379,7 +379,8 @@ def _show_person(found: dict[str, Any]) -> None:
             f"  event {one['event']}: {one['who']} said {one['says']} of {one['left_record']} and {one['right_record']}"
         )
     if found["links"]:
-        click.echo(f"  {len(found['links'])} scored pairs hold it together; their parts: add --json")
+        pairs = amounts.many(len(found["links"]), "scored pair")
+        click.echo(f"  {pairs} hold{'s' if len(found['links']) == 1 else ''} it together; the parts: add --json")
 
 
 def _table(columns: Any, lines: list[list[Any]]) -> None:

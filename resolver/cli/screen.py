@@ -16,14 +16,14 @@ from resolver import amounts
 from resolver.runs import RunFolder, StageReport
 from resolver.settings import Settings
 
-# What publish counts of persons, and of records where it says so.
+# What publish counts of persons; of records where the second word says so.
 CHANGES = {
-    "created": "created",
-    "joined": "records joined",
-    "merged": "merged",
-    "split": "split",
-    "moved": "records moved",
-    "retired": "retired",
+    "created": ("created", ""),
+    "joined": ("joined", "record"),
+    "merged": ("merged", ""),
+    "split": ("split", ""),
+    "moved": ("moved", "record"),
+    "retired": ("retired", ""),
 }
 
 ANOMALIES = 3  # on the screen
@@ -81,7 +81,11 @@ def show(result: dict[str, Any]) -> None:
     rejected = f", {result['rejected']:,} rows rejected" if result["rejected"] else ""
     rows.append(("records", f"{_count(result['records'])}{rejected}"))
     if result["persons"] is not None:
-        changes = [f"{index[what]:,} {words}" for what, words in CHANGES.items() if index.get(what)]
+        changes = [
+            f"{amounts.many(index[what], of) if of else format(index[what], ',')} {became}"
+            for what, (became, of) in CHANGES.items()
+            if index.get(what)
+        ]
         rows.append(("persons", f"{result['persons']:,}" + (f"   ({', '.join(changes)})" if changes else "")))
     if result["candidates"] is not None:
         carried = f", {result['carried_over']:,} carried over" if result["carried_over"] else ""

@@ -89,6 +89,8 @@ def test_no_colours_in_a_file(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
+        (amounts.many(1, "record"), "1 record"),
+        (amounts.many(2345, "record"), "2,345 records"),
         (amounts.time(0.42), "0.4 s"),
         (amounts.time(89), "89 s"),
         (amounts.time(600), "10 min"),
@@ -104,7 +106,7 @@ def test_no_colours_in_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_amounts(said: str, expected: str) -> None:
-    """Times, sizes and rates have the unit that a person would choose."""
+    """Counts, times, sizes and rates have the unit that a person would choose."""
     assert said == expected
 
 
