@@ -10,7 +10,7 @@ LOCK   ?= requirements-dev.txt
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help llm vllm demo test lint types docs check lock wheel clean
+.PHONY: format help llm vllm demo test lint types docs check lock wheel clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -43,6 +43,10 @@ test: $(STAMP) ## install, then run the test suite that CI runs
 lint: $(STAMP) ## ruff: format and rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+format: $(STAMP) ## ruff: put the code into its form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
 
 types: $(STAMP) ## mypy
 	$(BIN)/mypy

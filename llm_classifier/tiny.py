@@ -78,7 +78,7 @@ def _multimodal(transformers: Any, text: Any, tokenizer: Any) -> Any:
 
 def _tokenizer(texts: Iterable[str], vocabulary: int, max_tokens: int) -> Any:
     tokenizers, transformers = need("tokenizers"), need("transformers")
-    pieces = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token="<unk>"))  # noqa: S106
+    pieces = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token="<unk>"))
     pieces.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     pieces.decoder = tokenizers.decoders.ByteLevel()
     pieces.train_from_iterator(
@@ -96,10 +96,10 @@ def _tokenizer(texts: Iterable[str], vocabulary: int, max_tokens: int) -> Any:
     )
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=pieces,
-        pad_token="<pad>",  # noqa: S106
-        eos_token="<eos>",  # noqa: S106
-        bos_token="<bos>",  # noqa: S106
-        unk_token="<unk>",  # noqa: S106
+        pad_token="<pad>",
+        eos_token="<eos>",
+        bos_token="<bos>",
+        unk_token="<unk>",
         model_max_length=max_tokens,
         padding_side="right",
     )

@@ -122,7 +122,7 @@ def _on_classpath(settings: SyntheaSettings) -> Synthea:
 
 
 def _absolute(classpath: str) -> str:
-    return os.pathsep.join(os.path.abspath(entry) for entry in classpath.split(os.pathsep) if entry)  # noqa: PTH100
+    return os.pathsep.join(os.path.abspath(entry) for entry in classpath.split(os.pathsep) if entry)  # noqa: PTH100 (links stay)
 
 
 def synthea_jar(classpath: str) -> Path | None:

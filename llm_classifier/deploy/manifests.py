@@ -51,7 +51,7 @@ def arguments(serving: Mapping[str, Any], settings: DeploySettings, *, model: st
     given = [model if one == "MODEL" else str(one) for one in serving["arguments"]]
     spread = ["--tensor-parallel-size", str(settings.gpus)] if settings.gpus > 1 else []
     share = ["--gpu-memory-utilization", f"{settings.gpu_memory_share:g}"] if settings.gpus else []
-    return [*given, *spread, *share, "--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104
+    return [*given, *spread, *share, "--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104 (in a container)
 
 
 def contract(version: Version) -> dict[str, Any]:

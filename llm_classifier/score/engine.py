@@ -47,7 +47,7 @@ class EngineBackend:
         self.usage = Usage(parameters(folder), cached=0)
         ours, theirs = os.pipe()
         environment = os.environ | {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
-        self._process = subprocess.Popen(  # noqa: S603
+        self._process = subprocess.Popen(
             [str(interpreter.absolute()), engine.__file__, str(theirs)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

@@ -41,7 +41,7 @@ class Workers:
             future, function, arguments = work
             try:
                 future.set_result(function(*arguments))
-            except BaseException as error:  # noqa: BLE001
+            except BaseException as error:  # noqa: BLE001 (handed to who waits)
                 future.set_exception(error)
             with self._lock:
                 self._idle += 1

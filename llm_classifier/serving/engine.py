@@ -14,7 +14,7 @@ from typing import Any
 
 
 def main() -> None:
-    answers = open(int(sys.argv[1]), "w", encoding="utf-8", buffering=1)  # noqa: SIM115, PTH123
+    answers = open(int(sys.argv[1]), "w", encoding="utf-8", buffering=1)  # noqa: SIM115, PTH123 (a descriptor)
     told = json.loads(sys.stdin.readline())
     engine = _engine(told)
     answers.write(json.dumps({"ready": True}) + "\n")

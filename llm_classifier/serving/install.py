@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def _run(command: list[str]) -> None:
-    done = subprocess.run(command, stdout=sys.stderr, check=False)  # noqa: S603
+    done = subprocess.run(command, stdout=sys.stderr, check=False)
     if done.returncode:
         sys.exit(f"This failed with code {done.returncode}: {' '.join(command)}")
 

@@ -118,7 +118,7 @@ def _language_head(base: Path, model: Any) -> Any:
     safetensors = need("safetensors")
     for file in sorted(base.glob("*.safetensors")):
         with safetensors.safe_open(file, "pt") as weights:
-            if "lm_head.weight" in weights.keys():  # noqa: SIM118
+            if "lm_head.weight" in weights.keys():  # noqa: SIM118 (no mapping)
                 return weights.get_tensor("lm_head.weight").to(model.score.weight)
     raise TrainingError(f"{base} has no language head to start from.", do="Make the base again.")
 

@@ -90,7 +90,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _stop()
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001 (the last place to make a line of it)
         if stopped:  # a library made another error of the interrupt
             _stop()
         line, code = explain_failure(error)
