@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis
@@ -26,7 +27,7 @@ from llm_classifier.pods.providers import Offer
 from llm_classifier.pods.results import Results
 from llm_classifier.pods.seals import Seals
 from llm_classifier.pods.worker import Worker
-from resolver.errors import ResolverError
+from resolver.errors import DamagedError, ResolverError
 
 pytest.importorskip("cryptography", reason="needs the extra llm: make llm")
 
@@ -177,6 +178,7 @@ def harm(files: dict[str, bytes], worlds: Worlds, what: str, name: str, other: A
 @hypothesis(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(harms=st.lists(HARMS, min_size=1, max_size=5))
 @example(harms=[("earlier", "done", "done")])
+@example(harms=[("earlier", "out/00000.parquet", "")])
 @example(harms=[("drop", SPEC, SPEC), ("drop", DONE, DONE)])
 @example(harms=[("foreign", DONE, DONE), ("foreign", "out/00002.parquet", "")])
 @example(harms=[("earlier", f"out/{name}", "") for name in PARTS] + [("earlier", DONE, "")])
@@ -200,9 +202,12 @@ def test_any_harm_is_caught_or_harmless(
         name: {sealed.unseal(SEAL, JOB, f"out/{name}", done[world][f"out/{name}"]) for world in ("ours", "earlier")}
         for name in PARTS
     }
+    mine = {name: {sealed.unseal(SEAL, JOB, f"out/{name}", ours[f"out/{name}"])} for name in PARTS}
     kept = [name for name in PARTS if name not in missing]
     assert all((own.results.folder / name).read_bytes() in authentic[name] for name in kept)
     told = files.get(DONE)
+    if told == ours[DONE] and files.get(SPEC) == ours[SPEC]:
+        assert all((own.results.folder / name).read_bytes() not in authentic[name] - mine[name] for name in kept)
     digests_hold = told in (ours[DONE], None) or told not in [world[DONE] for world in done.values()]
     for name in PARTS:
         if files.get(f"out/{name}") == ours[f"out/{name}"] and digests_hold:
@@ -235,6 +240,63 @@ def test_what_another_made_is_foreign(tmp_path: Path, key: str) -> None:
     assert len(work(own, bridge, attempt=2).asked) == len(PROMPTS)
     assert own.collect().result == "whole"
     assert own.results.answers().tolist() == truth()
+
+
+RIGHT = pl.DataFrame({"place": [2, 3], "digest": [scoring._digest(one) for one in PROMPTS[2:4]], "logit": [2.0, 3.0]})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (RIGHT.reverse(), "other places"),
+        (RIGHT.with_columns(place=pl.Series([0, 1])), "other places"),
+        (RIGHT.with_columns(pl.col("digest").reverse()), "other prompts"),
+        (RIGHT.head(1), "1 answers to 2 prompts"),
+        (pl.concat([RIGHT, RIGHT]), "4 answers to 2 prompts"),
+        (RIGHT.with_columns(logit=pl.Series([None, 1.0])), "no numbers"),
+        (RIGHT.drop("digest"), "another form"),
+        (RIGHT.with_columns(pl.col("logit").cast(pl.String)), "another form"),
+        (None, "can't be read"),
+    ],
+)
+def test_a_result_answers_what_was_asked(wrong: pl.DataFrame | None, words: str) -> None:
+    """Even one that our own worker sealed: these prompts, in these places, once each, in numbers."""
+    assert scoring.check("x", PROMPTS[2:4], 2, scoring._bytes(RIGHT)).tolist() == [2.0, 3.0]
+
+    with pytest.raises(DamagedError, match=words):
+        scoring.check("x", PROMPTS[2:4], 2, b"PAR1" if wrong is None else scoring._bytes(wrong))
+
+
+def test_a_worker_goes_on_where_another_stopped(tmp_path: Path) -> None:
+    """What that one did as this one would is taken over; what was altered since, or made by another, is done again."""
+    bridge = Memory()
+    own = errand(bridge, tmp_path)
+    own.prepare()
+    work(own, bridge)
+    harm(bridge.files, Worlds(), "alter", f"{JOB}/out/{PARTS[0]}", 40)
+    other = scoring.work(own.results.packed(PARTS[1]), Backend(0.5), scoring.making("e" * 16, IMAGE))
+    own.parcel.put(f"out/{PARTS[1]}", other)
+
+    backend = work(own, bridge, attempt=2)
+
+    assert backend.asked == PROMPTS[:4]
+    assert own.collect().result == "whole"
+    assert own.results.answers().tolist() == truth()
+
+
+def test_an_input_that_is_not_the_one_packed_is_not_worked_on(tmp_path: Path) -> None:
+    """The worker gives up with the name of the part, and the next attempt gets it anew."""
+    bridge = Memory()
+    own = errand(bridge, tmp_path)
+    own.prepare()
+    own.parcel.put(f"in/{PARTS[1]}", scoring.pack(PROMPTS[:2], 0))
+
+    work(own, bridge)
+
+    heard = own.heartbeat()
+    assert heard is not None and heard.failed == f"the part {PARTS[1]} is not what the job says"
+    assert work(own, bridge, attempt=2).asked == PROMPTS[2:]
+    assert own.collect().result == "whole"
 
 
 @pytest.mark.parametrize(("bad", "whole"), [(float("inf"), False), (float("nan"), True)])
