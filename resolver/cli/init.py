@@ -9,13 +9,18 @@ import click
 
 from resolver.errors import UsageError
 
+SCHEMA = "resolver.schema.json"
+
 
 @click.command()
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The config to write.")
 @click.option("--force", is_flag=True, help="Write over a config that is there.")
+@click.option(
+    "--schema", "with_schema", is_flag=True, help="Write a JSON Schema beside it, by which editors complete it."
+)
 @click.option("--json", "as_json", is_flag=True, help="What was found, as one JSON object on standard output.")
-def init(data: Path, out: Path, force: bool, as_json: bool) -> None:
+def init(data: Path, out: Path, force: bool, with_schema: bool, as_json: bool) -> None:
     """Look at data and write a config for it.
 
     DATA is a folder of Synthea's tables or of facility folders, a folder of FHIR NDJSON, or a CSV or Parquet file, or a
@@ -25,6 +30,7 @@ def init(data: Path, out: Path, force: bool, as_json: bool) -> None:
     \b
     resolver init export/ --out my.yaml
     resolver init patients.csv --out my.yaml && resolver check my.yaml
+    resolver init patients.csv --out my.yaml --schema        an editor then completes it
     """
     from resolver import files, settings
     from resolver.init import look, text
@@ -32,7 +38,11 @@ def init(data: Path, out: Path, force: bool, as_json: bool) -> None:
     if out.exists() and not force:
         raise UsageError(f"{out} is there already.", do="Choose another name, or write over it with --force.")
     found = look(data)
-    files.write_text(out, text(found, data, out))
+    if with_schema:
+        from resolver.cli import schema
+
+        files.write_text(out.with_name(SCHEMA), schema.text())
+    files.write_text(out, text(found, data, out, SCHEMA if with_schema else None))
     settings.load(out)
     if as_json:
         click.echo(json.dumps({"config": str(out), **vars(found)}, indent=2, default=str))

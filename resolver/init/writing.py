@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from resolver.init.looking import Found
+from resolver.settings.schema import FIRST_LINE
 
 NOT_WRITTEN = ("kind", "path", "fields", "events")
 
 
-def text(found: Found, data: Path, config: Path) -> str:
+def text(found: Found, data: Path, config: Path, schema: str | None = None) -> str:
+    """`schema`: path of the JSON Schema that editors complete the config by, as seen from the config."""
     folder = config.absolute().parent
     lines = [
+        *([FIRST_LINE + schema] if schema else []),
         f"# Written by resolver init for {_path(data.absolute(), folder)}. Look it over, then:",
         f"#   resolver check {config.name}    what the data is like, what a run will take",
         f"#   resolver run {config.name}      records in, Master Patient Index out",

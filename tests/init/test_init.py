@@ -199,6 +199,18 @@ def test_json_tells_what_was_found(tmp_path: Path) -> None:
     assert [source["kind"] for source in found["sources"]] == ["synthea"]
 
 
+def test_the_schema_lies_beside_the_config(write: Write, tmp_path: Path) -> None:
+    """--schema writes a JSON Schema of the settings beside the config, which names it in its first line; else none is."""
+    data, out = write("p.csv", [{"id": "1", "first name": "Ada", "last name": "Abel"}]), tmp_path / "my.yaml"
+    run(data, "--out", out)
+    assert "$schema" not in out.read_text()
+    run(data, "--out", out, "--schema", "--force")
+
+    first = out.read_text().splitlines()[0]
+    assert first == "# yaml-language-server: $schema=resolver.schema.json"
+    assert "max_block" in json.dumps(json.loads((tmp_path / "resolver.schema.json").read_text())["$defs"])
+
+
 def test_odd_names_stay_what_they_are(write: Write, tmp_path: Path) -> None:
     """Headers and paths that YAML would read as something else come back as they were."""
     path = write("no: #1 [x]/yes.csv", [{"id": str(n), "d: #o b": "x", "last: 'name\"": f"N{n}"} for n in range(3)])
