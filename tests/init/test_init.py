@@ -200,7 +200,7 @@ def test_json_tells_what_was_found(tmp_path: Path) -> None:
 
 
 def test_the_schema_lies_beside_the_config(write: Write, tmp_path: Path) -> None:
-    """--schema writes a JSON Schema of the settings beside the config, which names it in its first line; else none is."""
+    """--schema writes a JSON Schema beside the config, which names it in its first line; else none is named."""
     data, out = write("p.csv", [{"id": "1", "first name": "Ada", "last name": "Abel"}]), tmp_path / "my.yaml"
     run(data, "--out", out)
     assert "$schema" not in out.read_text()
