@@ -21,11 +21,25 @@ from resolver import database, pipeline, runs, sample, settings, tables
 from resolver.progress import Progress
 from resolver.settings import Settings
 
+
 UNTIL_PUBLISH = pipeline.STAGES[: [stage.name for stage in pipeline.STAGES].index("publish") + 1]
 
 FIRST = ("ADA", "BRUNO", "CLARA", "DARIO", "EDITH", "FELIX", "GRETA", "HUGO", "IDA", "JONAS", "KLARA", "LEO")
 LAST = ("ABEL", "BRANDT", "CONRAD", "DORN", "EBERT", "FABER", "GEIGER", "HAUPT", "IHLE", "JANSEN", "KERN", "LORENZ")
 TOWNS = ("ARNSDORF", "BERGHEIM", "CALDERN", "DORNBURG")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """The tests of one file run in one process, and so do those of tests/whole: what they share is made once."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return file.rpartition("/")[0] if "/whole/" in file else file
+
+    return ByFile(config, log)
 
 
 @dataclass(frozen=True)
