@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ WARM = (
     "polars",
     "jinja2",
     "httpx",
+    "s3fs",
+    "botocore.session",
     "cryptography.hazmat.primitives.ciphers.aead",
     "transformers:Gemma3TextForSequenceClassification",
     "transformers:AutoTokenizer",
@@ -38,6 +41,24 @@ def worker() -> int:
     from llm_classifier.pods import worker as program
 
     return program.main()
+
+
+def dying_worker() -> int:
+    """Does one part, then waits until the file that TEST_FLAG names is there, and dies as by kill -9."""
+    from llm_classifier.pods import scoring
+
+    work, done = scoring.work, []
+
+    def working(*arguments: Any) -> Any:
+        if done:
+            while not Path(os.environ["TEST_FLAG"]).exists():
+                time.sleep(0.02)
+            os.kill(os.getpid(), signal.SIGKILL)
+        done.append(True)
+        return work(*arguments)
+
+    scoring.work = working
+    return worker()
 
 
 def ask() -> int:

@@ -1,64 +1,48 @@
-"""Launch, then collect, on this machine: real processes, a real worker, kill -9 between any two lines of the record."""
+"""Launch, then collect, end to end: real processes and a real worker, here and in pods of a RunPod on loopback that
+fails as the real one does; kill -9 in every state of a job."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import calls
+import fake_runpod
+import fake_s3
 import numpy as np
 import polars as pl
 import pytest
+from warm import Process, Warm
 
 pytestmark = pytest.mark.llm
+pytest.importorskip("s3fs", reason="needs the extra s3")
 
-# Dies as by kill -9 at the given change of the job's record, before or after it is on disk.
-DYING = """
-import os, signal, sys
-from pathlib import Path
-from llm_classifier.pods import asking, jobs
-from resolver import settings
-from resolver.errors import PendingError
-from resolver.progress import Progress
-
-at, after, config, model = int(sys.argv[1]), sys.argv[2] == "after", Path(sys.argv[3]), Path(sys.argv[4])
-change, count = jobs.Jobs.change, [0]
-
-class Change:
-    def __init__(self, jobs): self.inner = change(jobs)
-    def __enter__(self):
-        count[0] += 1
-        return self.inner.__enter__()
-    def __exit__(self, *error):
-        if count[0] == at and not after and error[0] is None:
-            os.kill(os.getpid(), signal.SIGKILL)
-        found = self.inner.__exit__(*error)
-        if count[0] == at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return found
-
-jobs.Jobs.change = lambda self: Change(self)
-prompts = Path(sys.argv[5]).read_text().split("\\x00")
-try:
-    with asking.allowing(asking.Leave(launch=True)):
-        print(len(asking.answers(prompts, model, settings.load(config), Progress()).logits))
-except PendingError as error:
-    print(error)
-    sys.exit(75)
-"""
+IMAGE = "registry.example/worker@sha256:" + "a" * 64
+PLANTED = {
+    "RUNPOD_API_KEY": fake_runpod.KEY,
+    "AWS_ACCESS_KEY_ID": fake_s3.KEY,
+    "AWS_SECRET_ACCESS_KEY": fake_s3.SECRET,
+    "HF_TOKEN": "hf_planted_token_of_the_user",
+    "RESOLVER_POD_HF_TOKEN": "hf_planted_token_for_pods",
+}
+SECRETS = [PLANTED[name].encode() for name in PLANTED if name != "AWS_ACCESS_KEY_ID"]
+HISTORY = "a history that nobody else reads"
 
 
 @pytest.fixture(scope="session")
 def model(tiny_classifier: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with golden logits of its own."""
-    import shutil
-
     from llm_classifier import golden, prompt
     from llm_classifier.score import open_backend
 
@@ -71,157 +55,370 @@ def model(tiny_classifier: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
-def config(folder: Path, model: Path) -> Path:
-    """The bundled sample, Splink alone, and a language model on a machine to be rented for 40 of its gray pairs."""
-    from resolver import sample
-
-    more = f"""
-    learn: {{way: none}}
-    adjudicate: {{judges: [llm]}}
-    decide: {{match_probability: 0.9999, non_match_probability: 0.0001}}
-    llm: {{model: {json.dumps(str(model))}, backend: pods, max_pairs: 40}}
-    pods: {{backend: transformers}}
-    """
-    path = folder / "infer.yaml"
-    path.write_text(sample.config(folder / "run") + textwrap.dedent(more), encoding="utf-8")
-    return path
+@pytest.fixture(scope="module")
+def warm() -> Iterator[Warm]:
+    made = Warm(calls.WARM)
+    yield made
+    made.close()
 
 
-def call(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "resolver", *map(str, arguments)], capture_output=True, text=True, check=False
-    )
+@dataclass
+class Bench:
+    """A run on this machine, a bridge and a RunPod whose pods run the worker."""
+
+    folder: Path
+    model: Path
+    warm: Warm
+    runpod: fake_runpod.FakeRunPod
+    s3: fake_s3.FakeS3
+    worker: str = "calls:worker"
+    current: Process | None = None
+    said: list[str] = field(default_factory=list)
+
+    def start(self, environment: Mapping[str, str]) -> Process:
+        """A container."""
+        found = {"PATH": os.environ["PATH"], "TEST_FLAG": str(self.flag), **environment}
+        return self.warm.start(self.worker, [], found, self.folder / "containers.log")
+
+    @property
+    def flag(self) -> Path:
+        return self.folder / "flag"
+
+    def config(self, **pods: object) -> Path:
+        """The bundled sample, Splink alone, and the language model in a pod for 40 of its gray pairs."""
+        from resolver import sample
+
+        rented = {
+            "provider": "runpod",
+            "machines": ["NVIDIA L4"],
+            "image": IMAGE,
+            "url": self.runpod.url,
+            "bridge": f"s3://{fake_s3.BUCKET}/jobs",
+            "bridge_endpoint": self.s3.url,
+            "allow_bridges": [f"s3://{fake_s3.BUCKET}"],
+            "settle_minutes": 0.01,
+        }
+        section = {**(rented if pods.get("provider") != "local" else {}), "backend": "transformers", **pods}
+        more = f"""
+        learn: {{way: none}}
+        adjudicate: {{judges: [llm]}}
+        decide: {{match_probability: 0.9999, non_match_probability: 0.0001}}
+        llm: {{model: {json.dumps(str(self.model))}, backend: pods, max_pairs: 40}}
+        pods: {json.dumps(section)}
+        """
+        path = self.folder / "infer.yaml"
+        bed = self.folder / "bed"
+        bed.mkdir(exist_ok=True)
+        for part in ("facility_1", "facility_2", "truth"):
+            with suppress(FileExistsError):
+                (bed / part).symlink_to(sample.FOLDER / part)
+        path.write_text(sample.config(self.folder / "run", bed) + textwrap.dedent(more), encoding="utf-8")
+        return path
+
+    def begin(self, function: str, *arguments: object) -> Process:
+        log = self.folder / f"call-{len(self.said)}"
+        self.said.append("")
+        home = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "AWS_EC2_METADATA_DISABLED": "true"}
+        self.current = self.warm.start(function, arguments, home | PLANTED, log)
+        return self.current
+
+    def call(self, function: str, *arguments: object) -> tuple[int, str]:
+        """Exit code and output of a process of its own."""
+        process = self.begin(function, *arguments)
+        code = process.wait()
+        self.said[-1] = process.log.read_text()
+        return code, self.said[-1]
+
+    def ask(self, config: Path, *dying: str) -> tuple[int, str]:
+        prompts = self.folder / "prompts.json"
+        if not prompts.exists():
+            prompts.write_text(json.dumps([f"{HISTORY} {number}" for number in range(25)]))
+        return self.call("calls:ask", config, self.model, prompts, *dying)
+
+    def until(self, true: Callable[[], bool], seconds: float = 60.0) -> None:
+        end = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < end, self.said[-1:]
+            time.sleep(0.05)
+
+    def over(self) -> bool:
+        return all(life.ended is not None for life in self.runpod.lives.values())
+
+    def collected(self, config: Path) -> dict[str, Any]:
+        """Ask until the answers are there."""
+        for _ in range(200):
+            code, said = self.ask(config)
+            if code == 0:
+                return dict(json.loads(said.splitlines()[-1]))
+            assert code == 75, said
+            time.sleep(0.1)
+        raise AssertionError(said)
 
 
-def workers(folder: Path) -> int:
-    """Processes that work for a job of this folder."""
-    found = 0
+@pytest.fixture
+def bench(warm: Warm, model: Path, tmp_path: Path) -> Iterator[Bench]:
+    def start(environment: Mapping[str, str]) -> Process:
+        return made.start(environment)
+
+    with fake_s3.serving() as s3, fake_runpod.serving(start) as runpod:
+        made = Bench(tmp_path, model, warm, runpod, s3)
+        yield made
+        if made.current is not None:
+            made.current.kill()
+
+
+@contextmanager
+def here(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+    """Asks in this process, and waits."""
+    from llm_classifier.pods import asking, results
+    from llm_classifier.pods.providers import runpod
+    from resolver import settings
+    from resolver.progress import Progress
+
+    for name, value in {**PLANTED, "AWS_EC2_METADATA_DISABLED": "true"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(asking, "PAUSE", 0.1)
+    monkeypatch.setattr(runpod, "WAIT", 0.01)
+    monkeypatch.setattr(results.scoring, "PART", 10)
+
+    def ask(config: Path, progress: Progress | None = None, **leave: bool) -> Any:
+        prompts = [f"{HISTORY} {number}" for number in range(25)]
+        with asking.allowing(asking.Leave(launch=True, **leave)):
+            return asking.answers(prompts, bench.model, settings.load(config), progress or Progress())
+
+    yield ask
+
+
+def test_launch_then_collect(bench: Bench) -> None:
+    """run says what waits; infer launches a pod and says come back; run meets it and resumes when it is done."""
+    config = bench.config()
+
+    code, said = bench.call("calls:cli", "run", config)
+    assert code == 75 and "resolver infer" in said
+    assert not bench.runpod.bodies
+
+    code, said = bench.call("calls:cli", "infer", config)
+    assert code == 75 and "0.00 USD spent, 0.95 USD reserved" in said
+    bench.until(bench.over)
+    for _ in range(100):
+        code, said = bench.call("calls:cli", "run", config, "--json")
+        if code != 75:
+            break
+    assert code == 0, said
+
+    verdicts = pl.read_parquet(bench.folder / "run" / "verdicts.parquet")
+    assert 0 < len(verdicts.filter(pl.col("status") == "ok")) <= 40
+    (life,) = bench.runpod.lives.values()
+    assert (life.starts, life.ended_by) == (1, "pod")
+    manifest = (bench.folder / "run" / "manifest.json").read_text()
+    assert IMAGE in manifest and '"reserved_usd": 0' in manifest
+    code, said = bench.call("calls:cli", "infer", config, "--json")
+    assert code == 0, said
+    assert len(bench.runpod.bodies) == 1
+    assert all("/model-" in name for name in bench.s3.files)  # which stay for the next job
+
+
+STATES = ("prepared", "launching", "launch-unknown", "provisioning", "running", "releasing", "retry")
+
+
+def test_killed_in_each_state(bench: Bench) -> None:
+    """Killed before and after each change of its state, and while a pod is made, a job ends with all answers, on the
+    pods that its faults cost and no more."""
+    config = bench.config()
+    bench.worker = "calls:dying_worker"  # the first pod's, half-way
+    bench.runpod.create = "made, then 500"
+
+    def killed(*dying: str) -> None:
+        bench.until(lambda: bench.ask(config, *dying)[0] == -signal.SIGKILL)
+        assert sum(life.ended is None for life in bench.runpod.lives.values()) <= 1
+
+    for state in STATES:
+        if state == "releasing":
+            bench.flag.touch()
+        killed(state, "before")
+        killed(state, "after")
+    bench.worker, bench.runpod.create = "calls:worker", "ok"
+    bench.runpod.made = lambda: bench.current.kill()  # type: ignore[union-attr]
+    killed()
+    for state in ("collecting", "succeeded"):
+        killed(state, "before")
+        killed(state, "after")
+    told = bench.collected(config)
+
+    assert len(told["logits"]) == 25
+    first, second = bench.runpod.lives.values()
+    assert first.starts == 2, "a container that was started again ends at once"
+    assert (first.ended_by, second.ended_by) == ("pod", "pod")
+    assert bench.runpod.paid() <= told["facts"]["spent_usd"] + 0.001 < 0.02
+    assert [pod["image"] for pod in told["facts"]["pods"]] == [IMAGE, IMAGE]
+    assert all("/model-" in name for name in bench.s3.files)  # which stay for the next job
+
+
+def test_faults_of_the_provider_cost_time_and_nothing_else(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """404 early, 429, 503 and deletes that do nothing: one pod, all answers, its own end, with progress meanwhile."""
+    from resolver.progress import Progress
+
+    seen: dict[str, list[int]] = {}
+
+    class Watched(Progress):
+        @contextmanager
+        def step(self, label: str, total: int | None = None, unit: str = "rows") -> Iterator[Any]:
+            counts = seen.setdefault(label, [])
+
+            class Step:
+                def total(self, count: int) -> None:
+                    counts.append(-count)
+
+                def advance(self, count: int) -> None:
+                    counts.append(count)
+
+            yield Step()
+
+    bench.runpod.unknown, bench.runpod.busy, bench.runpod.deletes_ignored = 3, 2, 1
+    with here(bench, monkeypatch) as ask:
+        told = ask(bench.config(), Watched(), wait=True)
+
+    assert len(told.logits) == 25
+    assert sum(count for count in seen["worker"] if count > 0) == 3 and -3 in seen["worker"]
+    (life,) = bench.runpod.lives.values()
+    assert life.starts == 1
+    assert not bench.runpod.pods
+
+
+def test_pods_that_never_boot_are_let_go(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are billed, so each is ended after its boot minutes; the job fails after as many as the settings allow."""
+    from resolver.errors import RunError
+
+    bench.runpod.boots = False
+    with here(bench, monkeypatch) as ask, pytest.raises(RunError, match="2 pods did not finish it"):
+        ask(bench.config(boot_minutes=0.01, attempts=2), wait=True)
+
+    assert len(bench.runpod.lives) == 2 and bench.over()
+
+
+def test_the_cap_is_kept_before_anything_is_ordered(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the price until deadline and grace is more than the cap, no pod is made, and the figures are told."""
+    from resolver.errors import RunError
+
+    with here(bench, monkeypatch) as ask, pytest.raises(RunError, match=r"0\.95 USD.*the cap is 0\.50"):
+        ask(bench.config(cap=0.5), wait=True)
+
+    assert not bench.runpod.bodies
+
+
+def test_two_calls_at_once_launch_one_pod(bench: Bench) -> None:
+    """The second is told who is at it, or that the job is under way."""
+    config = bench.config()
+    bench.runpod.boots = False
+    prompts = bench.folder / "prompts.json"
+    prompts.write_text(json.dumps([HISTORY]))
+
+    both = [bench.begin("calls:ask", config, bench.model, prompts) for _ in range(2)]
+    codes = [one.wait() for one in both]
+
+    assert set(codes) <= {75, 1} and 75 in codes
+    assert "in use by process" in "".join(one.log.read_text() for one in both) or codes == [75, 75]
+    assert len(bench.runpod.bodies) == 1
+
+
+def test_cancel_ends_the_pod(bench: Bench) -> None:
+    """A job is cancelled while its pod boots: pod and files at the bridge are gone, and the run says how to go on."""
+    config = bench.config()
+    bench.runpod.boots = False
+    assert bench.ask(config)[0] == 75
+
+    code, said = bench.call("calls:cli", "pods", "list", config, "--json")
+    (row,) = json.loads(said)
+    assert (row["machine"], row["status"]) == ("NVIDIA L4", "starting")
+    assert row["job_state"].startswith("provisioning") and row["cost"] >= 0 and row["age_minutes"] >= 0
+    bench.until(lambda: "no machine of theirs is left" in bench.call("calls:cli", "infer", config, "--cancel")[1])
+
+    assert bench.over()
+    assert all("/model-" in name for name in bench.s3.files)  # which stay for the next job
+    code, said = bench.ask(config)
+    assert code == 1 and "--again" in said
+
+
+def test_reap_needs_no_record(bench: Bench) -> None:
+    """With the record of jobs lost, pods are still listed with their age and cost, and ended once they are late."""
+    config = bench.config(hours=0.0015)
+    bench.runpod.boots = False
+    assert bench.ask(config)[0] == 75
+    for file in (bench.folder / "run").glob("pods.sqlite*"):
+        file.unlink()
+
+    code, said = bench.call("calls:cli", "pods", "list", config)
+    assert code == 0 and "NVIDIA L4, starting, 0 min old" in said and "USD so far" in said
+    assert "provisioning" not in said
+    bench.until(lambda: "its end was asked for" in bench.call("calls:cli", "pods", "reap", config)[1])
+
+    assert bench.over()
+
+
+def processes(told: bytes) -> list[Path]:
+    """Processes whose environment holds this."""
+    found = []
     for place in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            found += f"RESOLVER_JOB_BRIDGE=file://{folder}".encode() in place.read_bytes()
-        except OSError:
-            continue
+        with suppress(OSError):
+            if told in place.read_bytes():
+                found.append(place.parent)
     return found
 
 
-def test_launch_then_collect(model: Path, tmp_path: Path) -> None:
-    """run says what waits; infer launches and says come back; later it collects, finishes and leaves nothing behind."""
-    path = config(tmp_path, model)
+def test_on_this_machine(bench: Bench) -> None:
+    """The same without any provider: the worker is a process that nobody has to wait for, and that can be cancelled."""
+    config = bench.config(provider="local")
+    arguments = [sys.executable, "-m", "resolver", "infer", config, "--cancel"]
+    mine = f"RESOLVER_JOB_BRIDGE=file://{bench.folder}".encode()
 
-    first = call("run", path)
-    assert first.returncode == 75, first.stderr
-    assert "resolver infer" in first.stderr
-    assert workers(tmp_path) == 0
-
-    codes = []
-    deadline = time.monotonic() + 240
-    while time.monotonic() < deadline:
-        done = call("infer", path, "--json")
-        codes.append(done.returncode)
-        if done.returncode != 75:
-            break
-        assert workers(tmp_path) <= 1
-        time.sleep(4)
-    assert codes[0] == 75 and codes[-1] == 0, done.stderr
-
-    verdicts = pl.read_parquet(tmp_path / "run" / "verdicts.parquet")
-    assert 0 < len(verdicts.filter(pl.col("status") == "ok")) <= 40
-    assert workers(tmp_path) == 0
-    assert len(list((tmp_path / "run" / "pods" / "machines").iterdir())) == 1
-    assert call("pods", "list", path, "--json").stdout.strip() == "[]"
-    again = call("infer", path, "--json")
-    assert again.returncode == 0, again.stderr
-    assert len(list((tmp_path / "run" / "pods" / "machines").iterdir())) == 1
+    assert bench.ask(config)[0] == 75
+    assert len(processes(mine)) == 1
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "cancelled" in done.stdout, done.stderr
+    assert not processes(mine)
 
 
-def test_killed_at_every_change(model: Path, tmp_path: Path) -> None:
-    """Killed after each change of its record, or before it, a job still ends, with one machine and all answers."""
-    from llm_classifier import prompt
+def test_secrets_stay_where_they_are(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted keys are in no log, manifest, record, process list or pod; the pod gets the job's own seal and what opens
+    its own files, and neither is written down anywhere else. No prompt leaves this machine unsealed."""
+    arguments: list[bytes] = []
+    config = bench.config()
+    bench.runpod.made = lambda: arguments.extend(_arguments())
+    assert bench.ask(config)[0] == 75
+    (environment,) = [body["env"] for body in bench.runpod.bodies]
+    kept = b"".join(bench.s3.files.values())
+    told = bench.collected(config)
+    arguments += _arguments()
 
-    path = config(tmp_path, model)
-    prompts = tmp_path / "prompts"
-    prompts.write_text("\x00".join(prompt.pair(f"conditions: gout since {year}", "") for year in range(1990, 2015)))
-    script = tmp_path / "dying.py"
-    script.write_text(DYING)
-    states: list[int] = []
-    for turn in range(60):
-        when = ["0", "after"] if turn > 20 else [str(1 + turn % 3), "before" if turn % 4 == 3 else "after"]
-        done = subprocess.run(
-            [sys.executable, script, *when, path, model, prompts], capture_output=True, text=True, check=False
-        )
-        states.append(done.returncode)
-        assert workers(tmp_path) <= 1
-        if done.returncode == 0:
-            break
-        assert done.returncode in (75, -signal.SIGKILL), done.stderr
-        if done.returncode == 75:
-            time.sleep(3)
-    assert done.returncode == 0 and done.stdout.strip() == "25"
-    assert states.count(-signal.SIGKILL) >= 6
-    assert len(list((tmp_path / "run" / "pods" / "machines").iterdir())) == 1
-    assert workers(tmp_path) == 0
+    assert set(environment) >= {"RESOLVER_JOB_SEAL", "RESOLVER_JOB_BRIDGE"}
+    assert all(name.startswith("RESOLVER_JOB_") for name in environment)
+    of_pod = json.dumps(environment).encode()
+    written = b"".join(file.read_bytes() for file in bench.folder.rglob("*") if file.is_file() and file != config)
+    for secret in SECRETS:
+        for place in (of_pod, kept, written, *arguments, json.dumps(told).encode()):
+            assert secret not in place
+    for secret in (environment["RESOLVER_JOB_SEAL"], environment["RESOLVER_JOB_BRIDGE"], "rpa_planted_secret_of"):
+        for place in (kept, written, *arguments):
+            assert secret.encode() not in place
+    assert kept and HISTORY.encode() not in kept
 
 
-def test_cancel_ends_the_machine(model: Path, tmp_path: Path) -> None:
-    """A job is cancelled while its worker is at it: the process is gone, and the run says how to try again."""
-    from llm_classifier.pods import asking
-    from resolver import settings
-    from resolver.errors import PendingError, RunError
-    from resolver.progress import Progress
+def test_the_worker_of_this_machine_gets_no_key(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker here is told its own job and nothing else of the environment of whoever launched it."""
+    config = bench.config(provider="local")
 
-    path = config(tmp_path, model)
-    loaded = settings.load(path)
+    assert bench.ask(config)[0] == 75
 
-    def ask() -> Any:
-        with asking.allowing(asking.Leave(launch=True)):
-            return asking.answers(["a", "b"], model, loaded, Progress())
-
-    with pytest.raises(PendingError):
-        ask()
-    for _ in range(3):
-        if workers(tmp_path) == 0:
-            with pytest.raises(PendingError):
-                ask()
-    assert workers(tmp_path) == 1
-
-    done = call("infer", path, "--cancel")
-
-    assert done.returncode == 0, done.stderr
-    assert "cancelled" in done.stdout
-    assert workers(tmp_path) == 0
-    with pytest.raises(RunError, match="--again"):
-        ask()
+    (worker,) = processes(f"RESOLVER_JOB_BRIDGE=file://{bench.folder}".encode())
+    environment, line = (worker / "environ").read_bytes(), (worker / "cmdline").read_bytes()
+    assert not any(secret in environment for secret in SECRETS)
+    assert b"RESOLVER_JOB_SEAL" not in line
+    os.kill(int(worker.name), signal.SIGKILL)
 
 
-def test_secrets_stay_out_of_logs_and_process_lists(model: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    """The worker gets the job's own seal and no other secret; nothing of it is in arguments, logs or the record."""
-    from llm_classifier.pods import asking
-    from resolver import settings
-    from resolver.errors import PendingError
-    from resolver.progress import Progress
-
-    monkeypatch.setenv("RUNPOD_API_KEY", "rpa_planted_secret")
-    monkeypatch.setenv("HF_TOKEN", "hf_planted_secret")
-    path = config(tmp_path, model)
-    loaded = settings.load(path)
-    with asking.allowing(asking.Leave(launch=True)), pytest.raises(PendingError):
-        asking.answers(["a secret history"], model, loaded, Progress())
-    (seal,) = (tmp_path / "run" / "pods" / "seals").iterdir()
-    secret = seal.read_bytes().hex()
-    assert seal.stat().st_mode & 0o077 == 0
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            told = (place / "environ").read_bytes()
-            if f"RESOLVER_JOB_BRIDGE=file://{tmp_path}".encode() in told:
-                assert b"planted_secret" not in told
-            assert secret.encode() not in (place / "cmdline").read_bytes()
-        except OSError:
-            continue
-    with asking.allowing(asking.Leave(launch=True, wait=True)):
-        assert len(asking.answers(["a secret history"], model, loaded, Progress()).logits) == 1
-    for file in (tmp_path / "run").rglob("*"):
-        if file.is_file() and file != seal:
-            content = file.read_bytes()
-            assert b"planted_secret" not in content and secret.encode() not in content
-            assert b"a secret history" not in content, file
-    assert os.environ["HF_TOKEN"]
+def _arguments() -> list[bytes]:
+    found = []
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found.append(place.read_bytes())
+    return found
