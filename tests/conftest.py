@@ -21,7 +21,6 @@ from resolver import database, pipeline, runs, sample, settings, tables
 from resolver.progress import Progress
 from resolver.settings import Settings
 
-
 UNTIL_PUBLISH = pipeline.STAGES[: [stage.name for stage in pipeline.STAGES].index("publish") + 1]
 
 FIRST = ("ADA", "BRUNO", "CLARA", "DARIO", "EDITH", "FELIX", "GRETA", "HUGO", "IDA", "JONAS", "KLARA", "LEO")
