@@ -56,9 +56,10 @@ def show(name: str, loaded: settings.Settings, strength: float) -> None:
     true = person[left] == person[right]
     rng = np.random.default_rng(0)
     answers = np.where(true, strength, -strength) + rng.normal(0, math.sqrt(2 * strength), len(logit))
-    unscored = loaded.cluster.unscored_logit
+    unscored, against = loaded.cluster.unscored_logit, loaded.cluster.against
+    worth = cascade.worth(decisions[gray], decisions, unscored=unscored, against=against)
     orders = {
-        "the judge's": np.argsort(-cascade.worth(decisions[gray], decisions, unscored=unscored), kind="stable"),
+        "the judge's": np.argsort(-worth, kind="stable"),
         "nearest to even": np.argsort(np.abs(logit[gray]), kind="stable"),
         "at random": rng.permutation(len(gray)),
     }
@@ -74,6 +75,7 @@ def show(name: str, loaded: settings.Settings, strength: float) -> None:
             source.astype(np.int64) - 1,
             unscored=unscored,
             same_source=float(facts["same_source_logit"]),
+            against=against,
         ).labels
         both = _pairs(np.stack([person, made]))
         return 2 * both / (_pairs(person[None]) + _pairs(made[None]))

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from resolver.cluster.solve import cluster
+from resolver.cluster.solve import cluster, weighed
 
 Floats = NDArray[np.float64]
 
@@ -20,15 +20,16 @@ SPREAD = (
 )
 
 
-def worth(asked: pl.DataFrame, standing: pl.DataFrame, *, unscored: float) -> Floats:
+def worth(asked: pl.DataFrame, standing: pl.DataFrame, *, unscored: float, against: float = 1.0) -> Floats:
     """For each row of `asked` (left_rid, right_rid) how much its answer may change, in pairs of records.
 
     `standing`: where every pair stands. `unscored`: log-odds of a pair that nobody scored.
+    `against`: how much what speaks against a join counts of what it is.
     """
     if not len(asked):
         return np.empty(0)
     left, right = (standing[side].to_numpy().astype(np.int64) for side in ("left_rid", "right_rid"))
-    logit = standing["logit"].to_numpy()
+    logit = weighed(standing["logit"].to_numpy(), against)
     records = 1 + int(max(right.max(), left.max(), asked["left_rid"].max(), asked["right_rid"].max()))
     sources = np.arange(records)  # which source a record is from plays no part here
     person = cluster(records, left, right, logit, sources, unscored=unscored, same_source=0.0).labels

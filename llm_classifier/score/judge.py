@@ -140,8 +140,9 @@ class LlmJudge:
         free = told.join(costs, on="place", how="anti").select("place")
         standing = self.evidence.standing
         assert standing is not None
+        made = self.evidence.settings.cluster
         ranked = told.with_columns(
-            worth=cascade.worth(told, standing(), unscored=self.evidence.settings.cluster.unscored_logit)
+            worth=cascade.worth(told, standing(), unscored=made.unscored_logit, against=made.against)
         )
         ranked = (
             ranked.select("place", "worth")

@@ -54,6 +54,7 @@ def run(context: StageContext) -> Facts:
                 source,
                 unscored=settings.unscored_logit,
                 same_source=cost,
+                against=settings.against,
                 together=kept["human"] >= BINDING,
                 apart=kept["human"] <= -BINDING,
             )

@@ -1,8 +1,9 @@
 """The clustering itself, as one pure function of arrays: evidence in, persons out.
 
 Two clusters are joined only if the log-odds of all pairs between them add up to more than nothing; one that was never
-scored counts as mild evidence against. Components of the pairs that speak for a join are independent of each other.
-This file knows nothing of run folders; `learn` calls the same function.
+scored counts as mild evidence against. What speaks against may count less than what speaks for: an error in one record
+is held against it by every record of its person, and is one error all the same. Components of the pairs that speak for
+a join are independent of each other. This file knows nothing of run folders; `learn` calls the same function.
 """
 
 from __future__ import annotations
@@ -48,10 +49,11 @@ def cluster(
     *,
     unscored: float = -1.5,
     same_source: float = 0.0,
+    against: float = 1.0,
     together: npt.ArrayLike | None = None,
     apart: npt.ArrayLike | None = None,
 ) -> Clustering:
-    """Partition `records` records by the log-odds of scored pairs.
+    """Partition `records` records by the log-odds of scored pairs, of which those below 0 count `against` times.
 
     `source` numbers each record's source from 0. `together` and `apart` flag pairs that a person has settled: they hold
     whatever the log-odds say, and where they contradict each other, `together` wins and the pair is reported.
@@ -59,7 +61,9 @@ def cluster(
     """
     if unscored > 0 or same_source > 0:
         raise ValueError("unscored and same_source are costs: they can't be above 0")
-    pairs = _pairs(records, left, right, logit, together, apart)
+    if not 0 < against <= 1:
+        raise ValueError("against is a share: it lies above 0 and is 1 at most")
+    pairs = _pairs(records, left, right, weighed(logit, against), together, apart)
     codes = None if source is None or same_source == 0.0 else np.asarray(source, dtype=np.int64)
     worth = pairs.logit if codes is None else pairs.logit + same_source * (codes[pairs.left] == codes[pairs.right])
 
@@ -99,6 +103,12 @@ def cluster(
         largest_component=int(sizes.max()) if len(sizes) else 0,
         searched=searched,
     )
+
+
+def weighed(logit: npt.ArrayLike, against: float) -> Floats:
+    """What pairs count for in a sum with others."""
+    value = np.asarray(logit, dtype=np.float64)
+    return np.where(value < 0, value * against, value)
 
 
 @dataclass(frozen=True)

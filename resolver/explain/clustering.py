@@ -49,12 +49,18 @@ def outcome(run: Opened, sides: dict[int, Row], logit: float | None) -> Outcome:
             result,
             between=between,
             why=f"Two persons, though the pair's own log-odds would link them: {cut[0]['reason']}."
-            f" All pairs between the two persons add up to {words.signed(between)}.",
+            f" All pairs between the two persons add up to {words.signed(between)}{halved(run)}.",
         )
     if logit is None:
         cost = run.settings.cluster.unscored_logit
         return replace(result, why=f"Two persons. A pair that was never scored counted {words.signed(cost)}.")
     return replace(result, why="Two persons: the pair's own log-odds speak against it.")
+
+
+def halved(run: Opened) -> str:
+    """What to say beside a sum of pairs."""
+    against = run.settings.cluster.against
+    return "" if against == 1 else f", where what speaks against counts {against:g} of what it is"
 
 
 def _together(run: Opened, low: int, high: int, logit: float | None, records: list[int], result: Outcome) -> Outcome:

@@ -153,7 +153,8 @@ def _neighbours(run: Opened, rids: Sequence[int], records: dict[int, Row]) -> tu
     )
     found = run.rows(
         f"""
-        SELECT cluster, max(logit) AS best, count(*) AS scored, sum(logit) AS total,
+        SELECT cluster, max(logit) AS best, count(*) AS scored,
+            sum(CASE WHEN logit < 0 THEN logit * {run.settings.cluster.against!r} ELSE logit END) AS total,
             arg_max(mine, (logit, -mine, -theirs)) AS mine, arg_max(theirs, (logit, -mine, -theirs)) AS theirs
         FROM near GROUP BY cluster ORDER BY best DESC, cluster LIMIT {NEAREST}"""
     )

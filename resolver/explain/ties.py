@@ -1,6 +1,7 @@
 """All pairs within one person as a matrix: the strongest way between two records, and the weakest bridge.
 
-Counts as clustering does: a pair that was never scored and two records of one source cost what the run says.
+Counts as clustering does: what speaks against, a pair that was never scored and two records of one source cost what the
+run says.
 Knows nothing of other persons.
 """
 
@@ -13,6 +14,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from resolver.cluster.solve import weighed
 from resolver.explain.opened import Opened, Row
 
 Floats = NDArray[np.float64]
@@ -47,7 +49,8 @@ class Ties:
         names = run.names(order.tolist())
         source = np.array([names[int(rid)][1] for rid in order])
         same_source = float(run.facts["cluster"]["same_source_logit"])
-        worth = np.nan_to_num(own, nan=run.settings.cluster.unscored_logit)
+        cluster = run.settings.cluster
+        worth = np.nan_to_num(weighed(own, cluster.against), nan=cluster.unscored_logit)
         worth = worth + same_source * (source[:, None] == source[None, :])
         np.fill_diagonal(worth, 0.0)
         return cls(order, own, worth)

@@ -165,6 +165,16 @@ def test_components_do_not_disturb_each_other(case: Evidence) -> None:
     assert (twice[: case.records] == once).all()
 
 
+def test_one_error_is_not_held_against_a_record_by_each_of_its_person() -> None:
+    """A record that one of a person speaks for and two speak against joins where what is against counts half."""
+    left, right, logit = [0, 0, 1, 0, 1, 2], [1, 2, 2, 3, 3, 3], [8.0, 8.0, 8.0, 4.5, -3.0, -2.0]
+
+    assert cluster(4, left, right, logit).labels.tolist() == [0, 0, 0, 3]
+    assert cluster(4, left, right, logit, against=0.5).labels.tolist() == [0, 0, 0, 0]
+    with pytest.raises(ValueError, match="share"):
+        cluster(4, left, right, logit, against=0.0)
+
+
 def test_nearly_always_finds_the_best_partition_of_few_records() -> None:
     """Of 300 small random cases, at most one in twenty ends below the best of all partitions."""
     rng = np.random.default_rng(7)
