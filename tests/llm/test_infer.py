@@ -20,6 +20,7 @@ from typing import Any
 import calls
 import fake_runpod
 import fake_s3
+import loopback_ssh
 import numpy as np
 import polars as pl
 import pytest
@@ -98,7 +99,7 @@ class Bench:
             "allow_bridges": [f"s3://{fake_s3.BUCKET}"],
             "settle_minutes": 0.01,
         }
-        section = {**(rented if pods.get("provider") != "local" else {}), "backend": "transformers", **pods}
+        section = {**(rented if "provider" not in pods else {}), "backend": "transformers", **pods}
         more = f"""
         learn: {{way: none}}
         adjudicate: {{judges: [llm]}}
@@ -296,6 +297,28 @@ def test_pods_that_never_boot_are_let_go(bench: Bench, monkeypatch: pytest.Monke
     assert len(bench.runpod.lives) == 2 and bench.over()
 
 
+@pytest.mark.parametrize("why", ["deadline", "no bridge", "cut off"])
+def test_a_worker_ends_its_own_pod(bench: Bench, why: str) -> None:
+    """At its deadline, where it can't begin, and when it fails, a pod deletes itself with its own key: nobody calls."""
+    config = bench.config(hours=0.003 if why == "deadline" else 1)
+    bench.worker = "calls:dying_worker" if why == "deadline" else "calls:worker"
+    bench.runpod.boots = False
+    assert bench.ask(config)[0] == 75
+    (pod,) = bench.runpod.pods.values()
+    if why == "no bridge":
+        pod["env"] = {name: value for name, value in pod["env"].items() if name != "RESOLVER_JOB_BRIDGE"}
+    if why == "cut off":
+        bench.s3.files = {name: content[:50] for name, content in bench.s3.files.items()}
+    bench.runpod.boots = True
+
+    bench.until(bench.over)
+
+    (life,) = bench.runpod.lives.values()
+    assert (life.starts, life.ended_by) == (1, "pod")
+    if why == "deadline":
+        assert life.ended is not None and life.ended - life.made < 0.003 * 3600 + 20
+
+
 def test_the_cap_is_kept_before_anything_is_ordered(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the price until deadline and grace is more than the cap, no pod is made, and the figures are told."""
     from resolver.errors import RunError
@@ -376,6 +399,24 @@ def test_on_this_machine(bench: Bench) -> None:
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "cancelled" in done.stdout, done.stderr
     assert not processes(mine)
+
+
+def test_on_a_machine_over_ssh(bench: Bench, tmp_path: Path) -> None:
+    """A worker that ssh started does the job with nobody connected, and is collected from a later call."""
+    if loopback_ssh.missing():
+        pytest.skip(loopback_ssh.missing())
+    with loopback_ssh.serving(tmp_path / "ssh") as there:
+        told = {"machines": ["gpu1"], "python": str(there.python), "ssh_config": str(there.config)}
+        shared = {"bridge": str(tmp_path / "shared"), "settle_minutes": 0.0}
+        config = bench.config(provider="ssh", backend="transformers", **told, **shared)
+
+        assert bench.ask(config)[0] == 75
+        mine = f"RESOLVER_JOB_BRIDGE=file://{tmp_path}".encode()
+        bench.until(lambda: not processes(mine))
+        found = bench.collected(config)
+
+    assert len(found["logits"]) == 25
+    assert [pod["machine"] for pod in found["facts"]["pods"]] == ["gpu1"]
 
 
 def test_secrets_stay_where_they_are(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
