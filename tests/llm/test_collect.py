@@ -284,6 +284,23 @@ def test_a_worker_goes_on_where_another_stopped(tmp_path: Path) -> None:
     assert own.results.answers().tolist() == truth()
 
 
+def test_a_result_that_answers_something_else_is_taken_away(tmp_path: Path) -> None:
+    """So that no further worker takes it over as done."""
+    bridge = Memory()
+    own = errand(bridge, tmp_path)
+    own.prepare()
+    work(own, bridge)
+    other = scoring.work(own.results.packed(PARTS[0]), Backend(), scoring.making(MODEL, IMAGE))
+    own.parcel.put(f"out/{PARTS[1]}", other)
+    bridge.remove(f"{JOB}/{DONE}")
+
+    found = own.collect()
+
+    assert found.result == "partial" and "answers other places" in found.why
+    assert work(own, bridge, attempt=2).asked == PROMPTS[2:4]
+    assert own.collect().result == "whole"
+
+
 def test_an_input_that_is_not_the_one_packed_is_not_worked_on(tmp_path: Path) -> None:
     """The worker gives up with the name of the part, and the next attempt gets it anew."""
     bridge = Memory()
