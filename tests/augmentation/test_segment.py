@@ -49,7 +49,7 @@ def placed(out: Path, where: str = "true") -> set[tuple[str, str]]:
     )
 
 
-@hypothesis_settings(deadline=None, max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(deadline=None, max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 2**32),
     split=st.sampled_from(SPLITS),

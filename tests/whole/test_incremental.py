@@ -196,15 +196,19 @@ def test_nothing_is_done_again_after_publishing(added: Site, whole: Any) -> None
     assert [stage["stage"] for stage in again["stages"] if stage["done"]] == []
 
 
-def test_full_does_everything_anew(added: Site, tmp_path: Path, whole: Any) -> None:
-    """--full trains, scores and judges anew and carries nothing over; a record that is gone leaves its person; persons
-    that are as they were keep their ids."""
-    site = later(added, tmp_path / "site")
-    gone = ids(site.config.parent / "bed", "facility_2", 1, last=False)
-    choose(whole, site.config.parent / "bed" / "facility_2", gone, keep=False)
-    said = whole.command("run", site.config, "--full", "--set", "learn.way=none", "--json").json
-    before, after = whole.crosswalk(added.index), whole.crosswalk(site.index)
-    same = whole.persons(added.run) & whole.persons(site.run)
+def test_full_does_everything_anew(again: Path, own_bed: Path, whole: Any) -> None:
+    """--full scores and judges anew and carries nothing over; a record that is gone leaves its person; persons that are
+    as they were keep their ids."""
+    run = again.parent / "run"
+    content = json.loads(again.read_text())
+    content["sources"][0]["path"] = str(own_bed)
+    again.write_text(json.dumps(content))
+    before, persons = whole.crosswalk(run / "mpi.duckdb"), whole.persons(run)
+    gone = ids(own_bed, "facility_2", 1, last=False)
+    choose(whole, own_bed / "facility_2", gone, keep=False)
+    said = whole.command("run", again, "--full", "--json").json
+    after = whole.crosswalk(run / "mpi.duckdb")
+    same = persons & whole.persons(run)
 
     assert (said["added_to"], said["carried_over"], said["verdicts_carried_over"]) == (None, 0, 0)
     assert set(before) - set(after) == {f"facility_2:{gone[0]}"}
