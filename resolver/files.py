@@ -40,6 +40,14 @@ def temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.tmp")
 
 
+def target(name: str) -> str:
+    """What a file that is being written will be called; any other name as it is."""
+    path = Path(name)
+    if path.name.startswith(".") and path.name.endswith(".tmp"):
+        return str(path.with_name(path.name[1 : -len(".tmp")]))
+    return name
+
+
 def commit(written: Path, path: Path) -> None:
     """Rename a finished file into place, on disk before the name changes."""
     with written.open("rb") as file:

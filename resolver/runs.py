@@ -155,14 +155,11 @@ def _all(
         except (_BaseIsGone, PendingError):
             raise
         except Exception:
-            progress.say(_stopped(stage, reports))
+            if reports:
+                kept = ", ".join(report.name for report in reports)
+                progress.say(f"Stopped in {stage.name}. Kept: {kept}; the same command goes on from there.")
             raise
     return reports
-
-
-def _stopped(stage: Stage, reports: Sequence[StageReport]) -> str:
-    kept = ", ".join(report.name for report in reports)
-    return f"Stopped in {stage.name}." + (f" Kept: {kept}; the same command goes on from there." if kept else "")
 
 
 def _one(

@@ -82,11 +82,13 @@ def main(arguments: list[str] | None = None) -> None:
     stopped: list[int] = []
     try:
         with _noticing(stopped), files.private():
-            result: Any = cli.main(args=arguments, standalone_mode=False, color=_colour())
+            result: Any = cli.main(args=arguments, prog_name="resolver", standalone_mode=False, color=_colour())
     except click.exceptions.Exit as leave:
         sys.exit(leave.exit_code)
     except click.ClickException as error:
         error.show()
+        if example := _example(error):
+            sys.stderr.write(f"For example: {example}\n")
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _stop()
@@ -99,6 +101,15 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stderr.write(f"resolver: {line}\n")
         sys.exit(code)
     sys.exit(result if isinstance(result, int) else 0)
+
+
+def _example(error: click.ClickException) -> str | None:
+    """The first example in the help of the command that was used wrongly."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is None or isinstance(context.command, click.Group):
+        return None
+    lines = (line.strip() for line in (context.command.help or "").splitlines())
+    return next((line for line in lines if line.startswith(f"{context.command_path} ")), None)
 
 
 def _colour() -> bool | None:
@@ -164,8 +175,8 @@ def explain_failure(error: Exception) -> tuple[str, int]:
     if type(error).__name__ == "OutOfMemoryException":
         return "The database ran out of memory. Raise run.memory_gib, or lower run.threads, and run again.", 1
     if isinstance(error, PermissionError) and error.filename:
-        return f"{error.filename} can't be opened: permission denied. Check who owns it.", 1
+        return f"{files.target(error.filename)} can't be opened: permission denied. Check who owns it.", 1
     if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename} can't be opened: {error.strerror.lower()}. Check the path.", 1
+        return f"{files.target(error.filename)} can't be opened: {error.strerror.lower()}. Check the path.", 1
     # Messages of other libraries can quote values from records, so only their kind is shown.
     return f"{type(error).__name__} in the program. Run again with --debug to see where; finished stages are kept.", 1

@@ -43,7 +43,7 @@ def find_person(con: duckdb.DuckDBPyConnection, text: str) -> str:
             + (
                 "its check digit does not fit, so a character is wrong."
                 if ids.looks_like(text)
-                else "it has another form."
+                else "it has another form. An id is like P0000001Y; mpi lookup shows the one of a record."
             )
         )
     here: str | None = asked

@@ -51,7 +51,10 @@ def _whole_run(change: Change, first: int, run_id: str) -> None:
         "SELECT event FROM runs WHERE event > ? AND undone IS NULL ORDER BY event", [first]
     ).fetchall()
     if later:
-        raise UsageError(f"Later runs were built on {run_id}: {named([row[0] for row in later])}.")
+        raise UsageError(
+            f"Later runs were built on {run_id}: {named([row[0] for row in later])}.",
+            do="Undo those first, the newest first.",
+        )
     _exactly(change, first)
     change.con.execute("UPDATE runs SET undone = ? WHERE run_id = ?", [change.event, run_id])
 

@@ -16,11 +16,15 @@ from resolver.settings.base import Section
 
 S = TypeVar("S", bound=Section)
 
+DATA = (".csv", ".tsv", ".txt", ".parquet", ".ndjson")  # what people name by mistake where a config is wanted
+
 
 def content(path: Path, *, do: str | None = None) -> dict[str, Any]:
-    """What stands in a YAML file. `do` says what to do where there is no such file."""
+    """What stands in a YAML file. `do` says what to do where there is no such file, or one of another kind."""
     import yaml
 
+    if path.is_dir() or path.suffix.lower() in DATA:
+        raise UsageError(f"{path} is {'a folder' if path.is_dir() else 'data'}, not a config.", do=do)
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -99,6 +103,12 @@ def _fault(kind: type[Section], fault: Any) -> str:
     where = ".".join(str(part) for part in shown)
     if fault["type"] == "extra_forbidden":
         return f"{where}: unknown key; {instead(str(shown[-1]), sorted(section.model_fields))}"
+    if fault["type"] == "union_tag_invalid":
+        context = fault["ctx"]
+        known = [one.strip().strip("'") for one in context["expected_tags"].split(",")]
+        return f"{where}: there is no {context['discriminator'].strip(chr(39))} {context['tag']}; " + instead(
+            context["tag"], known
+        )
     message = str(fault["msg"]).removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     return f"{where}: {message}" if where else message

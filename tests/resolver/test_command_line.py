@@ -64,6 +64,7 @@ def test_each_error_is_one_line_and_one_code(
         (duckdb.IOException("Could not write: No space left on device"), "disk is full"),
         (duckdb.OutOfMemoryException("failed to allocate"), "run.memory_gib"),
         (PermissionError(errno.EACCES, "Permission denied", "/data/records.csv"), "/data/records.csv"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "/out/.my.yaml.tmp"), "/out/my.yaml can't"),
         (duckdb.ConversionException("Could not convert string 'Lindqvist' to INT32"), "ConversionException"),
         (ValueError("born 1980-02-03"), "ValueError"),
     ],
@@ -103,6 +104,8 @@ def test_stopping(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
         (["augment", "al"], "did you mean all?"),
         (["xyzzy"], "there are demo, init"),
         (["run"], "CONFIG"),
+        (["run"], "For example: resolver run my.yaml"),
+        (["mpi", "link", "my.yaml", "a"], "For example: resolver mpi link my.yaml north:17"),
         (["run", "x.yaml", "--form", "link"], "--from"),
     ],
 )

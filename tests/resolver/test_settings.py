@@ -75,6 +75,23 @@ def test_no_config(tmp_path: Path) -> None:
         settings.load(tmp_path / "none.yaml")
 
 
+@pytest.mark.parametrize("name", ["patients.csv", "patients.parquet", "folder"])
+def test_data_is_no_config(tmp_path: Path, name: str) -> None:
+    """Data where a config is wanted is called so, and how a config is made for it is said."""
+    if name == "folder":
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).write_bytes(b"id,name\n1,\xff")
+    with pytest.raises(UsageError, match=r"not a config\..*resolver init"):
+        settings.load(tmp_path / name)
+
+
+def test_a_kind_of_source_that_is_none(tmp_path: Path) -> None:
+    """A kind of source that does not exist names the nearest."""
+    with pytest.raises(SettingsError, match=r"there is no kind tabel; did you mean table\?"):
+        load(tmp_path, "run: {dir: run}\nsources: [{kind: tabel, path: data}]\n")
+
+
 def test_overrides(tmp_path: Path) -> None:
     """--set takes YAML values, makes sections that the config lacks, and the last one counts."""
     found = load(
