@@ -79,7 +79,7 @@ def test_few_values_can_be_weighed_per_person(run: Run, record: Record, crowd: R
 
 def test_a_rule_for_an_unknown_field_is_refused(run: Run, rows: Rows) -> None:
     """The message names the field and those that there are."""
-    with pytest.raises(SettingsError, match=r"fields\.nickname: there is no rule for it; known are first_name"):
+    with pytest.raises(SettingsError, match=r"fields\.nickname: there is no rule for it; there are first_name"):
         run(rows, fields={"nickname": {"method": "longest"}})
 
 

@@ -22,7 +22,7 @@ Run = Callable[..., Any]
 
 NAMES = tuple(name for name, _, _ in tables.PERSON_FIELDS)
 ANYTHING = settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 

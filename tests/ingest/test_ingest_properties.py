@@ -18,7 +18,7 @@ PERSON = st.fixed_dictionaries({"id": IDS, "first": TEXT, "born": DATES})
 EVENT = st.fixed_dictionaries({"id": IDS, "code": TEXT, "at": DATES, "value": st.sampled_from(["1", "x", ""]) | TEXT})
 # One run plans queries for most of its time, so examples are few and of many rows.
 FEW = settings(
-    deadline=None, max_examples=6, phases=[Phase.generate], suppress_health_check=list(HealthCheck), database=None
+    deadline=None, max_examples=4, phases=[Phase.generate], suppress_health_check=list(HealthCheck), database=None
 )
 
 
