@@ -17,6 +17,7 @@ from resolver.cli.run import CONFIG, JSON, SET
 
 if TYPE_CHECKING:
     from llm_classifier.pods.jobs import Intent
+    from llm_classifier.pods.providers import Provider
     from llm_classifier.pods.reaper import Found
     from resolver.settings import Settings
 
@@ -110,7 +111,8 @@ def list_(config: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 def reap(config: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     """End machines that are past their deadline, or whose job is over. For cron, on any machine.
 
-    The deadline is part of a worker's name, so that it works where the record of jobs is lost.
+    The deadline is part of a machine's name, so that it works where the record of jobs is lost, or elsewhere. CONFIG
+    may be a copy of the run's config that holds section pods alone.
 
     \b
     */5 * * * *  resolver pods reap /etc/resolver/pods.yaml
@@ -147,17 +149,42 @@ def clean(config: Path, everything: bool, overrides: tuple[str, ...], as_json: b
     click.echo("\n".join(f"removed {name[:24]}" for name in gone) or "Nothing of ours is at the bridge.")
 
 
-def _show(config: Path, overrides: tuple[str, ...], as_json: bool, *, end: bool) -> None:
-    from llm_classifier.pods import asking, reaper
-    from llm_classifier.pods.jobs import Jobs
+def _seen(config: Path, overrides: tuple[str, ...]) -> tuple[Provider, Path | None]:
+    """Where machines come from, and the record of their jobs, if it is here."""
+    from llm_classifier.pods import asking
+    from llm_classifier.pods.providers import open_provider
     from resolver import settings
+    from resolver.errors import UsageError
+    from resolver.settings import reading
+    from resolver.settings.base import Section
+    from resolver.settings.pods import PodsSettings
+
+    class Alone(Section):
+        pods: PodsSettings
+
+    content = reading.content(config)
+    if set(content) != {"pods"}:
+        loaded = settings.load(config, overrides)
+        return asking.provider(loaded), asking.place_of_jobs(loaded)
+    for override in overrides:
+        reading.put(content, override)
+    pods = reading.parse(Alone, content, where=str(config), base=config.parent).pods
+    if pods.provider == "local":
+        raise UsageError(
+            f"{config} does not say where the run is whose workers are meant.", do="Give the run's config."
+        )
+    return open_provider(pods, config.parent), pods.jobs
+
+
+def _show(config: Path, overrides: tuple[str, ...], as_json: bool, *, end: bool) -> None:
+    from llm_classifier.pods import reaper
+    from llm_classifier.pods.jobs import Jobs
     from resolver.errors import RunError
 
-    loaded = settings.load(config, overrides)
-    place = asking.place_of_jobs(loaded)
-    jobs = Jobs(place) if place.exists() else None
+    provider, place = _seen(config, overrides)
+    jobs = Jobs(place) if place is not None and place.exists() else None
     try:
-        found = reaper.look(asking.provider(loaded), time.time, jobs, end=end)
+        found = reaper.look(provider, time.time, jobs, end=end)
         known = {one.name: one for one in jobs.pods()} if jobs is not None else {}
         told = {job.key: f"{job.state}: {job.why}" for job in jobs.all()} if jobs is not None else {}
     finally:
