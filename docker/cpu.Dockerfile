@@ -1,7 +1,7 @@
 # The batch service: everything that `pip install resolver` gives, no compiler, no root. Build from the checkout's root:
 #   docker build --tag resolver --file docker/cpu.Dockerfile .
 #   docker run --rm --user "$(id -u):$(id -g)" --volume "$PWD:/work" resolver run my.yaml
-# With the language-model judge on the CPU (larger by some gigabytes): --build-arg EXTRAS=[llm]
+# With the language-model judge on the CPU (larger by some gigabytes): --build-arg EXTRAS=[llm], or [llm,s3]
 ARG PYTHON=python:3.12-slim-trixie@sha256:f77ac9e44ae96ef2c90b8053ea08c31f8be030f824196b0ae4db6d462c84e51f
 
 FROM ${PYTHON} AS build

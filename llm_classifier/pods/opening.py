@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from llm_classifier import golden
 from llm_classifier.pods import bridges
 from llm_classifier.pods.bridges import Bridge
 from llm_classifier.pods.carrying import MODEL, Carried
@@ -35,6 +36,7 @@ def scoring(
     A machine that reads a folder of ours sees the model as well; any other gets it over the bridge, unless the settings
     name a place on that machine.
     """
+    golden.read(model)  # no worker does without; better known before one is paid for
     seals = Seals(home / "seals")
     with bridge(pods, home) as opened:
         seal = seals.of(key)

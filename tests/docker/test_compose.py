@@ -41,7 +41,9 @@ def test_the_configs_of_the_try_out_load() -> None:
     assert linked.evaluate.truth is not None
     assert model.dataset is not None
     assert model.train is not None
-    assert (model.train.dataset, model.train.out) == (model.dataset.out, judged.llm.model)
+    assert model.train.dataset == model.dataset.out
+    script = (DOCKER / "try" / "try.sh").read_text(encoding="utf-8")
+    assert f"export {model.train.out} --out {judged.llm.model}" in script
     assert (judged.llm.backend, judged.pods.bridge_endpoint) == ("pods", "http://minio:9000")
     assert "minio" in COMPOSE["services"]
 
