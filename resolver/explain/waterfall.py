@@ -222,7 +222,8 @@ class _Walk:
                 self.notes.append(f"The judge {voice.name} was not asked about it.")
             return
         decides = self.run.settings.decide
-        bounds = judge.asks or (logit(decides.non_match_probability), logit(decides.match_probability))
+        asks = judge(self._evidence).asks
+        bounds = asks or (logit(decides.non_match_probability), logit(decides.match_probability))
         if not bounds[0] < self.asked_at < bounds[1]:
             self.notes.append(
                 f"The judge {voice.name} would not have been asked: it is only between"
@@ -293,9 +294,15 @@ class _Walk:
         if not judge.known(pairs).all():
             return None
         apart = judge.take_apart(pairs)
+        if apart.settled[0]:
+            self.notes.append(
+                f"The judge {voice.name} settled it at a glance, as it does with nearly all candidates: which fields"
+                " are the same, and Splink's score, were enough to rule a match out."
+            )
         parts = [
             Part(feature.name, feature.says, None if math.isnan(value) else float(value), float(log_odds))
             for feature, value, log_odds in zip(apart.features, apart.values[0], apart.log_odds[0, :-1], strict=True)
+            if log_odds or not math.isnan(value)
         ]
         return [*parts, Part("start", "before any field is read", None, float(apart.log_odds[0, -1]))]
 

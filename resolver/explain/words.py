@@ -29,6 +29,7 @@ _ABOUT: dict[str, tuple[str, tuple[str, ...]]] = {
     "swapped_name": ("first and last name swapped", ("first_name", "last_name")),
     "given_name": ("first or middle name", ("first_name", "middle_name")),
     "whole_name": ("whole name", ("first_name", "middle_name", "last_name")),
+    "fields": ("how many fields agree", ()),
     "splink": ("Splink's score", ()),
     "told_birth": ("birth that the histories tell of", ()),
     "birth_told": ("birth that the histories tell of", ()),

@@ -20,17 +20,11 @@ from numpy.typing import NDArray
 from resolver import database
 from resolver.errors import DamagedError
 from resolver.judges import Evidence
-from resolver.judges.features import Feature, clinical, demographic
+from resolver.judges.features import Feature, clinical, demographic, glance
+from resolver.judges.features.glance import GlanceFeatures
 from resolver.judges.features.population import Population
-from resolver.judges.learned import Folds, Learned, Model, pair_folds, record_folds
+from resolver.judges.learned import CLINICAL_BOUNDS, Folds, Learned, Model, pair_folds, record_folds
 from resolver.judges.trees import Floats, Trees
-
-# Most candidates of a large input are strangers whom Splink has told apart already, and a look at a pair costs some
-# twenty times what Splink's score does: with more pairs than that, those below these log-odds are left to Splink.
-MANY = 2_000_000
-LOWEST_OF_MANY = -10.0
-# Outside of these log-odds of the demographics no history has been seen to change the answer.
-CLINICAL_BOUNDS = (-9.0, 14.0)
 
 
 @dataclass(frozen=True)
@@ -40,6 +34,7 @@ class TakenApart:
     features: tuple[Feature, ...]
     values: NDArray[np.float32]
     log_odds: Floats  # what each feature adds; one more column, the last, for what was there before any
+    settled: NDArray[np.bool_]  # at a glance: features that were not looked at have no number and add nothing
 
 
 @dataclass(frozen=True)
@@ -109,7 +104,7 @@ class _Embedded:
         for fold in np.unique(folds):
             rows = np.flatnonzero(folds == fold)
             log_odds[rows] = model.contributions(table[rows], int(fold), self.threads)
-        return TakenApart(self.read, table, log_odds)
+        return TakenApart(self.read, table, log_odds, np.zeros(len(table), dtype=bool))
 
     def brings(self) -> pl.DataFrame | None:
         return None
@@ -126,21 +121,57 @@ class _Embedded:
 
 
 class DemographicJudge(_Embedded):
+    """Where a gate was learned, pairs that it settles at a glance get its verdict, and no other look."""
+
     name = "demographic"
     part: Literal["demographics"] = "demographics"
     asks = (-np.inf, np.inf)
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
-        if evidence.pairs is not None:
-            source = f"parquet_file_metadata({database.quote(evidence.pairs)})"
-            ((count,),) = self.con.execute(f"SELECT num_rows FROM {source}").fetchall()
-            if count > MANY:
-                self.asks = (LOWEST_OF_MANY, np.inf)
+        self.gate = self.learned.gate if self.model is not None else None
+        self.glance = GlanceFeatures(self.con) if self.gate is not None else None
+        self.settled = 0
 
     @property
     def fingerprint(self) -> str:
         return self.learned.fingerprint("demographic")
+
+    def judge(self, pairs: pl.DataFrame) -> pl.DataFrame:
+        if self.gate is None:
+            return super().judge(pairs)
+        logit = self.gate.model.predict(self._glanced(pairs), self._folds(pairs), self.threads)
+        left_open = np.flatnonzero(logit >= self.gate.bound)
+        self.settled += len(pairs) - len(left_open)
+        if len(left_open):
+            logit[left_open] = super().judge(pairs[left_open])["logit"].to_numpy()
+        return pairs.select("left_rid", "right_rid").with_columns(logit=pl.Series(logit), status=pl.lit("ok"))
+
+    def take_apart(self, pairs: pl.DataFrame) -> TakenApart:
+        if self.gate is None:
+            return super().take_apart(pairs)
+        table, folds = self._glanced(pairs), self._folds(pairs)
+        settled = self.gate.model.predict(table, folds, self.threads) < self.gate.bound
+        seen, looked = len(glance.FEATURES), np.flatnonzero(~settled)
+        features = (*glance.FEATURES, *self.read)
+        values = np.full((len(pairs), len(features)), np.nan, dtype=np.float32)
+        log_odds = np.zeros((len(pairs), len(features) + 1))
+        for row in np.flatnonzero(settled):
+            values[row, :seen] = table[row]
+            parts = self.gate.model.contributions(table[[row]], int(folds[row]), self.threads)[0]
+            log_odds[row, :seen], log_odds[row, -1] = parts[:-1], parts[-1]
+        if len(looked):
+            rest = super().take_apart(pairs[looked])
+            values[looked, seen:], log_odds[looked, seen:] = rest.values, rest.log_odds
+        return TakenApart(features, values, log_odds, settled)
+
+    def facts(self) -> dict[str, int]:
+        return {} if self.gate is None else {"settled_at_a_glance": self.settled}
+
+    def _glanced(self, pairs: pl.DataFrame) -> NDArray[np.float32]:
+        assert self.glance is not None
+        left, right = (self._places(pairs[side]) for side in ("left_rid", "right_rid"))
+        return self.glance.of(left, right, self.features.scores_of(pairs))
 
 
 class ClinicalJudge(_Embedded):
@@ -150,6 +181,7 @@ class ClinicalJudge(_Embedded):
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
+        self.asks = self.learned.histories_asked()
         only = evidence.only
         population = None if only is None else Population.load(evidence.population)
         self.histories = clinical.ClinicalFeatures(self.con, evidence.events, self.features.births(), population, only)

@@ -1,4 +1,4 @@
-"""What the learn stage hands to the embedded judges: fitted trees, and how their scores become log-odds.
+"""What the learn stage hands to the embedded judges: fitted trees, how their scores become log-odds, and a gate.
 
 Kept as one JSON file. Where the trees learned from this very data, there are several, each fitted without a part of the
 pairs, and a pair is judged by the one that has not seen it.
@@ -23,6 +23,9 @@ from resolver.errors import DamagedError
 from resolver.judges.trees import Floats, Trees
 
 Folds = NDArray[np.int64]
+
+# Outside of these log-odds of the demographics no history has been seen to change the answer.
+CLINICAL_BOUNDS = (-9.0, 14.0)
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,16 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Gate:
+    """A first look: a pair whose log-odds at a glance lie below the bound is settled, and no other trees are asked."""
+
+    model: Model
+    bound: float
+    lost: float  # share of the matches that it settles though the other trees would not, where it was learned
+    settled: float  # share of the pairs that it settles there
+
+
+@dataclass(frozen=True)
 class Learned:
     """The embedded judges' models. Without any, the judges say nothing and Splink's score stands."""
 
@@ -62,6 +75,7 @@ class Learned:
     demographic: Model | None = None
     joint: Model | None = None  # demographic and clinical features together
     card: dict[str, Any] = field(default_factory=dict)  # what it was fitted on, and how well it did elsewhere
+    gate: Gate | None = None  # before the demographic trees; without one, these see every pair
 
     @property
     def folds(self) -> int:
@@ -69,7 +83,16 @@ class Learned:
 
     def fingerprint(self, part: str) -> str:
         model = getattr(self, part)
-        return hashlib.sha256(json.dumps(asdict(model), sort_keys=True).encode()).hexdigest()[:12] if model else "none"
+        if model is None:
+            return "none"
+        parts = (model, self.gate) if self.gate is not None and part == "demographic" else (model,)
+        said = "".join(json.dumps(asdict(one), sort_keys=True) for one in parts)
+        return hashlib.sha256(said.encode()).hexdigest()[:12]
+
+    def histories_asked(self) -> tuple[float, float]:
+        """Log-odds of the demographics between which histories are asked: below the gate's bound nothing is open."""
+        low, high = CLINICAL_BOUNDS
+        return (low if self.gate is None else max(low, self.gate.bound)), high
 
     def save(self, path: Path) -> None:
         files.write_json(path, asdict(self))
@@ -78,16 +101,23 @@ class Learned:
     def load(cls, path: Path) -> Learned:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            models = {
-                name: Model(tuple(content[name]["trees"]), content[name]["slope"], content[name]["intercept"])
-                for name in ("demographic", "joint")
-                if content[name]
-            }
-            return cls(content["way"], content["why"], card=content["card"], **models)
+            models = {name: _model(content[name]) for name in ("demographic", "joint") if content[name]}
+            gate = content.get("gate")
+            return cls(
+                content["way"],
+                content["why"],
+                card=content["card"],
+                gate=Gate(**(gate | {"model": _model(gate["model"])})) if gate else None,
+                **models,
+            )
         except (ValueError, KeyError, TypeError) as error:
             raise DamagedError(
                 f"{path} does not hold the judges' models.", do="Run again with --from learn."
             ) from error
+
+
+def _model(content: dict[str, Any]) -> Model:
+    return Model(tuple(content["trees"]), content["slope"], content["intercept"])
 
 
 def record_folds(con: duckdb.DuckDBPyConnection, records: Path, folds: int, only: Sequence[int] | None = None) -> Folds:

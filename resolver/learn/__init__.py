@@ -5,6 +5,7 @@ profile.py       what an input is like, and whether a model trained elsewhere fi
 unlabelled.py    learning without labels; views.py is how registration data and histories teach each other
 said.py          what people said of pairs, which learning from the input takes for certain
 witness.py       what sources tell of scores, whatever these were taught
+gate.py          the first look, which settles most pairs
 crossfit.py      fits in which no pair is scored by trees that have seen it, and calibration
 judged.py        what judges would say of a sample, and what persons would come of it
 labelled.py      fitting to labelled populations; populations.py brings these there, card.py describes the model
@@ -40,7 +41,14 @@ FEWEST_MATCHES = 100  # expected by Splink; with fewer, trees would learn its no
 def run(context: StageContext) -> Facts:
     learned = _learn(context)
     learned.save(context.outputs["learned.json"])
-    return {"way": learned.way, "why": learned.why, **learned.card.get("facts", {})}
+    gate = learned.gate
+    first = {} if gate is None else {"bound": gate.bound, "lost": gate.lost, "settled": gate.settled}
+    return {
+        "way": learned.way,
+        "why": learned.why,
+        **learned.card.get("facts", {}),
+        **({"gate": first} if first else {}),
+    }
 
 
 def watches(settings: Settings) -> Mapping[str, Any]:
@@ -67,7 +75,8 @@ def _learn(context: StageContext) -> Learned:
     settings = context.settings
     way = settings.learn.way
     shipped = _shipped(settings) if way in ("auto", "shipped") else None
-    asked = digest_of([settings.learn.model_dump(mode="json"), shipped and shipped.fingerprint("joint")])
+    prints = shipped and [shipped.fingerprint(part) for part in ("demographic", "joint")]
+    asked = digest_of([settings.learn.model_dump(mode="json"), prints])
     if "learned.json" in context.base:
         before = Learned.load(context.base["learned.json"])
         deaf = before.way != "unlabelled" or before.card.get("heard") == mpi.verdicts_digest(settings.index_path)
@@ -101,7 +110,7 @@ def _learn(context: StageContext) -> Learned:
 
 def _shipped(settings: Settings) -> Learned:
     """The model file, if its trees read the features that there are."""
-    from resolver.judges.features import clinical, demographic
+    from resolver.judges.features import clinical, demographic, glance
     from resolver.judges.learned import Learned
     from resolver.judges.trees import Trees
 
@@ -110,7 +119,11 @@ def _shipped(settings: Settings) -> Learned:
         raise UsageError(f"There is no model {path}.", do="Correct learn.model, or make one with: resolver train")
     learned = Learned.load(path)
     known = [feature.name for feature in (*demographic.FEATURES, *clinical.FEATURES)]
-    for model, names in ((learned.demographic, known[: len(demographic.FEATURES)]), (learned.joint, known)):
+    for model, names in (
+        (learned.demographic, known[: len(demographic.FEATURES)]),
+        (learned.joint, known),
+        (learned.gate.model if learned.gate else None, list(glance.names)),
+    ):
         if model is not None and Trees(model.trees[0]).features != names:
             raise UsageError(f"{path} was trained with other features.", do="Train it again with: resolver train")
     if learned.demographic is None or not learned.card.get("seen"):
@@ -119,10 +132,8 @@ def _shipped(settings: Settings) -> Learned:
 
 
 def _take(shipped: Learned, why: str, asked: str) -> Learned:
-    from resolver.judges.learned import Learned
-
     version = {"model": shipped.fingerprint("joint" if shipped.joint else "demographic")}
-    return Learned("shipped", why, shipped.demographic, shipped.joint, {"asked": asked, "facts": version})
+    return replace(shipped, way="shipped", why=why, card={"asked": asked, "facts": version})
 
 
 def _look(context: StageContext, most: int, people: Said) -> tuple[Sample, dict[str, Any]]:
@@ -192,4 +203,5 @@ def _without_labels(
         taught.demographic,
         taught.joint,
         {**card, "facts": facts},
+        taught.gate,
     )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from resolver.fusion import probability
 from resolver.judges.features import Feature
-from resolver.judges.trees import Floats, fit
+from resolver.judges.trees import RATE, Floats, fit
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -36,6 +36,7 @@ def cross_fit(
     seed: int,
     threads: int,
     weights: Floats | None = None,
+    rate: float = RATE,
 ) -> tuple[tuple[str, ...], Floats]:
     """One model per fold, as text, and the score of each pair; not a number for pairs that no fold is asked about.
 
@@ -46,7 +47,16 @@ def cross_fit(
     def one(fold: int) -> str:
         learn, score = taught[fold], asked[fold]
         given = None if weights is None else weights[learn]
-        trees = fit(table[learn], labels[learn], features, rounds=rounds, leaves=leaves, seed=seed, weights=given)
+        trees = fit(
+            table[learn],
+            labels[learn],
+            features,
+            rounds=rounds,
+            leaves=leaves,
+            rate=rate,
+            seed=seed,
+            weights=given,
+        )
         if score.any():
             scores[score] = trees.predict(table[score], 1)
         return trees.text

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from resolver.cluster.same_source import Tally, fit
 from resolver.cluster.solve import cluster
-from resolver.judges.embedded import CLINICAL_BOUNDS
-from resolver.judges.learned import Learned, Model, pair_folds
+from resolver.judges.learned import CLINICAL_BOUNDS, Learned, Model, pair_folds
 from resolver.judges.trees import Floats
 from resolver.learn.said import DIFFERENT, SAME
 from resolver.learn.sample import Sample
@@ -24,23 +23,34 @@ def logits(sample: Sample, learned: Learned, threads: int) -> Floats:
     if learned.demographic is None:
         return sample.splink
     folds = pair_folds(sample.folds, sample.left, sample.right, learned.folds)
-    return combine(
-        learned.demographic.predict(sample.demographic, folds, threads), sample, learned.joint, folds, threads
-    )
+    demographic = learned.demographic.predict(sample.demographic, folds, threads)
+    if learned.gate is not None and sample.glance is not None:
+        glance = learned.gate.model.predict(sample.glance, folds, threads)
+        demographic = np.where(glance < learned.gate.bound, glance, demographic)
+    return combine(demographic, sample, learned.joint, folds, threads, learned.histories_asked())
 
 
-def combine(demographic: Floats, sample: Sample, joint: Model | None, folds: Ints, threads: int) -> Floats:
+def combine(
+    demographic: Floats,
+    sample: Sample,
+    joint: Model | None,
+    folds: Ints,
+    threads: int,
+    bounds: tuple[float, float] = CLINICAL_BOUNDS,
+) -> Floats:
     """The demographic log-odds, and in their place the joint ones where histories are asked."""
     result = demographic.copy()
-    open_pairs = np.flatnonzero(asked(demographic, sample)) if joint is not None else np.empty(0, dtype=np.int64)
+    open_pairs = (
+        np.flatnonzero(asked(demographic, sample, bounds)) if joint is not None else np.empty(0, dtype=np.int64)
+    )
     if joint is not None and len(open_pairs):
         result[open_pairs] = joint.predict(sample.joint[open_pairs], folds[open_pairs], threads)
     return result
 
 
-def asked(demographic: Floats, sample: Sample) -> NDArray[np.bool_]:
+def asked(demographic: Floats, sample: Sample, bounds: tuple[float, float] = CLINICAL_BOUNDS) -> NDArray[np.bool_]:
     """Which pairs the clinical judge is asked about, and has an answer to."""
-    low, high = CLINICAL_BOUNDS
+    low, high = bounds
     return (demographic > low) & (demographic < high) & sample.known
 
 
@@ -52,7 +62,13 @@ def same_source(sample: Sample, logit: Floats) -> float:
 
 
 def persons(
-    sample: Sample, logit: Floats, *, unscored: float, cost: float, settled: NDArray[np.int8] | None = None
+    sample: Sample,
+    logit: Floats,
+    *,
+    unscored: float,
+    cost: float,
+    against: float = 1.0,
+    settled: NDArray[np.int8] | None = None,
 ) -> Ints:
     """Per record, the smallest record of its person. `settled`: what people said of each pair (said.py)."""
     labels = cluster(
@@ -63,6 +79,7 @@ def persons(
         sample.source,
         unscored=unscored,
         same_source=cost,
+        against=against,
         together=None if settled is None else settled == SAME,
         apart=None if settled is None else settled == DIFFERENT,
     ).labels

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from resolver.errors import TrainingError
 from resolver.evaluate import counts
-from resolver.judges.embedded import CLINICAL_BOUNDS
-from resolver.judges.features import Feature, clinical, demographic
-from resolver.judges.learned import Learned, Model
-from resolver.judges.trees import Floats, fit
-from resolver.learn import judged, profile
+from resolver.judges.features import Feature, clinical, demographic, glance
+from resolver.judges.learned import CLINICAL_BOUNDS, Gate, Learned, Model
+from resolver.judges.trees import RATE, Floats, fit
+from resolver.learn import gate, judged, profile
 from resolver.learn.crossfit import calibration_error, cross_fit, line
 from resolver.learn.sample import Sample
 
@@ -98,7 +97,7 @@ def train(populations: Sequence[Population], *, seed: int, threads: int) -> Lear
     everyone = np.ones(len(stack.labels), dtype=bool)
     table = np.vstack([one.sample.demographic[one.known] for one in populations])
     alone, crossed = _model(table, demographic.FEATURES, stack, everyone, seed, threads)
-    both, error = None, _error(crossed, stack, everyone)
+    both, final = None, crossed
     with_histories = np.concatenate([one.sample.known[one.known] for one in populations])
     if with_histories.any():
         table = np.hstack([table, np.vstack([one.sample.clinical[one.known] for one in populations])])
@@ -107,7 +106,8 @@ def train(populations: Sequence[Population], *, seed: int, threads: int) -> Lear
         features = (*demographic.FEATURES, *clinical.FEATURES)
         both, joint = _model(table, features, stack, with_histories, seed, threads)
         answered = with_histories & (crossed > low) & (crossed < high) & np.isfinite(joint)
-        error = _error(np.where(answered, joint, crossed), stack, everyone)
+        final = np.where(answered, joint, crossed)
+    first = _gate(populations, stack, final, seed, threads)
     card = {
         "populations": [
             {
@@ -119,12 +119,12 @@ def train(populations: Sequence[Population], *, seed: int, threads: int) -> Lear
             }
             for one in populations
         ],
-        "held_out_calibration_error": round(error, 5),
+        "held_out_calibration_error": round(_error(final, stack, everyone), 5),
         "folds": FOLDS,
         "rounds": ROUNDS,
         "seed": seed,
     }
-    learned = Learned("shipped", "trained on labelled populations", alone, both, card)
+    learned = Learned("shipped", "trained on labelled populations", alone, both, card, first)
     card["seen"] = [
         {"name": one.name, **one.profile, **profile.doubt(judged.logits(one.sample, learned, threads))}
         for one in populations
@@ -139,26 +139,51 @@ def _model(
     rows: NDArray[np.bool_],
     seed: int,
     threads: int,
+    trees: int | None = None,
+    leaves: int = LEAVES,
+    rate: float = RATE,
 ) -> tuple[Model, Floats]:
     """Trees fitted to all persons, with the line that cross-fitted scores bear out; and those scores as log-odds."""
+    rounds = trees or ROUNDS
     _, scores = cross_fit(
         table,
         features,
         stack.labels,
         stack.taught(rows),
         stack.asked(rows),
-        rounds=ROUNDS,
-        leaves=LEAVES,
+        rounds=rounds,
+        leaves=leaves,
+        rate=rate,
         seed=seed,
         threads=threads,
         weights=stack.weights,
     )
     seen = np.isfinite(scores)
     slope, intercept = line(scores[seen], stack.labels[seen], stack.mix[seen])
-    trees = fit(
-        table[rows], stack.labels[rows], features, rounds=ROUNDS, leaves=LEAVES, seed=seed, weights=stack.weights[rows]
+    whole = fit(
+        table[rows],
+        stack.labels[rows],
+        features,
+        rounds=rounds,
+        leaves=leaves,
+        rate=rate,
+        seed=seed,
+        weights=stack.weights[rows],
     )
-    return Model((trees.text,), slope, intercept), intercept + slope * scores
+    return Model((whole.text,), slope, intercept), intercept + slope * scores
+
+
+def _gate(populations: Sequence[Population], stack: _Stack, final: Floats, seed: int, threads: int) -> Gate | None:
+    """A first look, closed where hardly a match is lost of those that the other judges leave open."""
+    parts = [one.sample.glance[one.known] for one in populations if one.sample.glance is not None]
+    if len(parts) < len(populations):
+        return None
+    every = np.ones(len(stack.labels), dtype=bool)
+    table = np.vstack(parts)
+    model, glanced = _model(table, glance.FEATURES, stack, every, seed, threads, gate.TREES, gate.LEAVES, gate.RATE)
+    seen = np.isfinite(glanced) & np.isfinite(final)
+    matches = stack.mix * stack.labels
+    return gate.closed(model, glanced[seen], final[seen], matches[seen], stack.mix[seen])
 
 
 def _error(logit: Floats, stack: _Stack, rows: NDArray[np.bool_]) -> float:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from resolver.cluster.graph import components
 from resolver.database import quote
 from resolver.judges.features import clinical, demographic
+from resolver.judges.features.glance import GlanceFeatures
 from resolver.judges.learned import record_folds
 
 # Splink's log-odds from which on two records are of one group: the lowest at which the group is small enough.
@@ -39,6 +40,7 @@ class Sample:
     known: NDArray[np.bool_]  # both sides have a history
     source: NDArray[np.int64]  # per record
     folds: NDArray[np.int64]  # per record
+    glance: NDArray[np.float32] | None = None  # what the gate reads; without it none is learned
 
     @property
     def histories(self) -> NDArray[np.float32]:
@@ -96,16 +98,19 @@ def draw(
         births = births.with_columns(rid=pl.int_range(pl.len()))
         numbered = frame.with_columns(few["rid"].search_sorted(frame[side]).alias(side) for side in SIDES)
     histories = clinical.ClinicalFeatures(con, events, births)
+    left, right = (frame[side].to_numpy().astype(np.int64) for side in SIDES)
+    splink = frame["logit"].to_numpy()
     return Sample(
         len(source),
-        frame["left_rid"].to_numpy().astype(np.int64),
-        frame["right_rid"].to_numpy().astype(np.int64),
-        frame["logit"].to_numpy(),
+        left,
+        right,
+        splink,
         table,
         histories.of(numbered).select(histories.names).to_numpy(order="c"),
         histories.known(numbered).to_numpy(),
         np.asarray(source, dtype=np.int64),
         record_folds(con, records, folds),
+        GlanceFeatures(con).of(left, right, splink),
     )
 
 

@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resolver.fusion import probability
-from resolver.judges.features import Feature, clinical, demographic
-from resolver.judges.learned import Model
+from resolver.judges.features import Feature, clinical, demographic, glance
+from resolver.judges.learned import Gate, Model
 from resolver.judges.trees import Floats
-from resolver.learn import judged, views, witness
+from resolver.learn import gate, judged, views, witness
 from resolver.learn.crossfit import line
 from resolver.learn.said import OPEN, Said
 from resolver.learn.sample import Sample
@@ -46,6 +46,7 @@ class Taught:
     joint: Model | None
     logit: Floats  # cross-fitted and calibrated, of the round that is kept; Splink's of pairs that nothing speaks for
     facts: dict[str, Any]
+    gate: Gate | None = None
 
 
 @dataclass(frozen=True)
@@ -133,10 +134,23 @@ def teach(
         "intercept": round(best.seen.intercept, 4),
     }
     joint = Model(best.trees, best.seen.slope, best.seen.intercept)
-    if not with_histories:
-        return Taught(joint, None, everywhere(best.logit), facts)
-    say("learn: demographics alone")
     says = probability(best.logit)
+    look = _gate(sample, bench, labels_of(best.linked, best.logit), best.logit)
+    if not with_histories:
+        return Taught(joint, None, everywhere(best.logit), facts, look)
+    say("learn: demographics alone")
     trees, score = bench.cross_fit(fields, demographic.FEATURES, labels_of(best.linked, best.logit), trees=TREES)
     slope, intercept = line(score, says, bench.weights)
-    return Taught(Model(trees, slope, intercept), joint, everywhere(best.logit), facts)
+    return Taught(Model(trees, slope, intercept), joint, everywhere(best.logit), facts, look)
+
+
+def _gate(sample: Sample, bench: views.Bench, labels: Floats, final: Floats) -> Gate | None:
+    """A first look, closed by what the kept round says of each pair."""
+    if sample.glance is None:
+        return None
+    says = probability(final)
+    trees, score = bench.cross_fit(sample.glance[bench.rows], glance.FEATURES, labels, trees=gate.TREES, rate=gate.RATE)
+    slope, intercept = line(score, says, bench.weights)
+    return gate.closed(
+        Model(trees, slope, intercept), intercept + slope * score, final, bench.weights * says, bench.weights
+    )

@@ -25,7 +25,7 @@ from resolver.cluster.graph import scramble
 from resolver.fusion import probability
 from resolver.judges.features import Feature, clinical, demographic
 from resolver.judges.learned import pair_folds
-from resolver.judges.trees import Floats
+from resolver.judges.trees import RATE, Floats
 from resolver.learn.crossfit import cross_fit
 from resolver.learn.said import OPEN, SAME, Said
 from resolver.learn.sample import Sample
@@ -80,6 +80,7 @@ class Bench:
         labels: Floats,
         *,
         trees: int,
+        rate: float = RATE,
         only: NDArray[np.bool_] | None = None,
     ) -> tuple[tuple[str, ...], Floats]:
         """Trees per fold, and the score of each pair by those that have not seen it. Arrays are over `rows`.
@@ -97,6 +98,7 @@ class Bench:
             held,
             rounds=trees,
             leaves=LEAVES,
+            rate=rate,
             seed=self.seed,
             threads=self.threads,
             weights=self.weights * np.where(self.said == OPEN, 1.0, CERTAIN),

@@ -14,7 +14,7 @@ from resolver import database, judges
 from resolver.errors import DamagedError
 from resolver.explain import words
 from resolver.judges import Evidence
-from resolver.judges.features import clinical, demographic
+from resolver.judges.features import clinical, demographic, glance
 from resolver.judges.features.population import Population, read
 from resolver.judges.learned import Learned, Model
 from resolver.progress import Progress
@@ -130,5 +130,5 @@ def test_a_model_of_other_features_is_refused(finished: Any, tmp_path: Path) -> 
 
 def test_every_feature_is_about_something() -> None:
     """Each feature of the judges is told under a field or a part of the history, never under its own name."""
-    for feature in (*demographic.FEATURES, *clinical.FEATURES):
+    for feature in (*demographic.FEATURES, *clinical.FEATURES, *glance.FEATURES):
         assert words.about(feature.name) is not None, feature.name

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from resolver.database import quote
 from resolver.judges.features import Feature
@@ -289,6 +291,17 @@ class DemographicFeatures:
             SELECT row_number() OVER (ORDER BY rid) - 1 AS rid,
                 date_diff('day', DATE '1900-01-01', birth_date) AS day FROM person_fields ORDER BY 1"""
         ).pl()
+
+    def scores_of(self, pairs: pl.DataFrame) -> NDArray[np.float64]:
+        """Splink's scores, in the order of `pairs`; not a number where there is none."""
+        self.con.register("asked_pairs", pairs.select("left_rid", "right_rid").with_row_index("n"))
+        try:
+            found = self.con.sql(
+                f"SELECT CAST({self.splink} AS DOUBLE) AS logit FROM asked_pairs p {self.scores} ORDER BY p.n"
+            ).fetchnumpy()
+        finally:
+            self.con.unregister("asked_pairs")
+        return np.ma.filled(np.ma.asarray(found["logit"], dtype=float), np.nan)
 
     def of(self, pairs: pl.DataFrame) -> pl.DataFrame:
         """left_rid, right_rid and one Float32 column per feature, in the order of `pairs`."""
