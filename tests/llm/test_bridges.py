@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,10 +13,16 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
-from llm_classifier.pods import bridges, folders, sealed
+from llm_classifier import artifact, golden
+from llm_classifier.pods import bridges, cleaning, folders, opening, sealed
 from llm_classifier.pods.bridges.folder import Folder
+from llm_classifier.pods.carrying import Carried, unpacked
+from llm_classifier.pods.jobs import Jobs, Terms
+from llm_classifier.pods.names import PodName
 from llm_classifier.pods.parcel import HomeParcel
+from llm_classifier.pods.seals import Seals
 from resolver.errors import DamagedError, SettingsError, UsageError
+from resolver.progress import Progress
 from resolver.settings import reading
 from resolver.settings.pods import PodsSettings
 
@@ -183,3 +192,69 @@ def test_a_folder_that_was_harmed_on_the_way_is_refused(tmp_path: Path, small: N
     if harm == "scratch":  # and the next attempt begins anew
         folders.unpack(parcel, index, there, lambda size: None)
         assert (there / "weights").read_bytes() == (here / "weights").read_bytes()
+
+
+def test_a_model_travels(tmp_path: Path, paper_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is there whole as long as the worker needs it, without pickles; what a killed worker left is taken away."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    now = int(time.time())
+    dead, alive = (tmp_path / str(PodName("ab" * 6, 1, now + more, "0" * 8)) for more in (-7200, -60))
+    (dead / "weights").mkdir(parents=True)
+    alive.mkdir()
+    model, seal = paper_model("model"), sealed.new_key()
+    parcel = HomeParcel(Folder(tmp_path / "bridge"), "model-x", seal)
+    carried = Carried(model, parcel, seal, Progress())
+    told = carried.pack()
+    reader = HomeParcel(Folder(tmp_path / "bridge"), "job", sealed.new_key())
+
+    with unpacked(told, reader, "a-pod", lambda size: None) as folder:
+        assert artifact.check(folder) == artifact.check(model)
+        golden.read(folder)
+        names = {path.name for path in folder.iterdir()}
+    assert names == {path.name for path in model.iterdir()} - {"training_args.bin"}
+    assert not folder.exists() and not dead.exists() and alive.exists()
+    assert carried.reads(told) == [f"model-x/{name}" for name in folders.names(parcel, told["index"])]
+    assert carried.pack() == told
+
+
+def test_a_model_that_a_worker_could_not_use_is_refused_at_home(
+    tmp_path: Path, paper_model: Callable[..., Path]
+) -> None:
+    """An adapter does not travel alone, and without golden logits no worker begins."""
+    adapter = Carried(
+        paper_model("adapter", weights="adapter"),
+        HomeParcel(Folder(tmp_path), "model-x", sealed.new_key()),
+        sealed.new_key(),
+        Progress(),
+    )
+    with pytest.raises(UsageError, match="resolver llm export"):
+        adapter.pack()
+    bare = paper_model("bare")
+    (bare / artifact.GOLDEN).unlink()
+    with (
+        pytest.raises(UsageError, match="no golden logits"),
+        opening.scoring(["a"], "ab" * 32, "f" * 16, bare, pods(), tmp_path / "home", Progress()),
+    ):
+        raise AssertionError("opened")
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_bridge_is_cleaned(tmp_path: Path) -> None:
+    """Models and what is left of jobs that are over, with their seals; what others left only when told so."""
+    home, over, other = tmp_path / "home", "ab" * 32, "cd" * 32
+    folder, seals = Folder(home / "bridge"), Seals(home / "seals")
+    folder.put_all([("model-x/index/a", b""), (f"{over}/in/a", b""), (f"{other}/in/a", b"")])
+    seals.of("model-x")
+    jobs = Jobs(tmp_path / "jobs.sqlite")
+    jobs.add(over, "score", Terms(), 0.0)
+    with pytest.raises(UsageError, match="under way"):
+        cleaning.clean(jobs, pods(), home)
+    with jobs.change():
+        jobs.move(jobs.all()[0], "succeeded", "", 0.0)
+
+    assert cleaning.clean(jobs, pods(), home) == [over, "model-x"]
+    assert folder.names("") == [f"{other}/in/a"]
+    assert not list((home / "seals").iterdir())
+    assert cleaning.clean(jobs, pods(), home, everything=True) == [other]
+    assert cleaning.clean(jobs, pods(), home) == []
+    jobs.close()
