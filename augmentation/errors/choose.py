@@ -16,7 +16,7 @@ import numpy.typing as npt
 from augmentation.errors import FIELDS, Kind, kinds
 from augmentation.settings import CountSettings, ErrorSettings
 from augmentation.streams import Floats, Words, key, uniform
-from resolver.errors import SettingsError
+from resolver.errors import SettingsError, instead
 
 Rows = npt.NDArray[np.intp]
 
@@ -76,7 +76,7 @@ def check(settings: ErrorSettings) -> None:
     unknown = sorted({*settings.missing, *settings.defaults} - set(FIELDS))
     if unknown:
         raise SettingsError(
-            "The config", [f"errors: no errors are made on {name}; known are {', '.join(FIELDS)}" for name in unknown]
+            "The config", [f"errors: no errors are made on {name}; {instead(name, FIELDS)}" for name in unknown]
         )
 
 

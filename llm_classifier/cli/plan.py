@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from resolver.errors import UsageError
+from resolver.errors import UsageError, instead
 
 
 @click.command()
@@ -62,9 +62,10 @@ def plan(
     work = plans.work_of(dataset, settings, rows, tokens)
     known = plans.gpus(table or plans.TABLE)
     if wanted is not None:
-        known = [gpu for gpu in known if gpu.name.casefold() == wanted.casefold()]
-        if not known:
-            raise UsageError(f"The table has no GPU {wanted}.", do="Its names are in llm_classifier/gpus.csv.")
+        named = {gpu.name.casefold(): gpu for gpu in known}
+        if wanted.casefold() not in named:
+            raise UsageError(f"The table has no GPU {wanted}; {instead(wanted, [gpu.name for gpu in known])}")
+        known = [named[wanted.casefold()]]
     found = plans.choices(model, settings, work, known, train_share=share or plans.TRAIN_SHARE)
     if out is not None:
         if not found:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from llm_classifier.cli.models import at_registry, chosen, opened
-from resolver.errors import QualityGateError, UsageError
+from resolver.errors import QualityGateError, UsageError, instead
 
 if TYPE_CHECKING:
     from llm_classifier.predeploy.outcome import Report
@@ -46,7 +46,7 @@ def predeploy(
 
     unknown = sorted(set(without) - set(looking.NAMES))
     if unknown:
-        raise UsageError(f"There is no check {unknown[0]}; there are {', '.join(looking.NAMES)}.")
+        raise UsageError(f"There is no check {unknown[0]}; {instead(unknown[0], looking.NAMES)}")
     settings, where = chosen(folder, config, overrides)
     registry = opened(where)
     version = registry.require_production() if number is None else registry.version(number)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from llm_classifier.registry.history import Entry
 from llm_classifier.registry.metrics import BETTER, Metrics, short
 from llm_classifier.registry.store import Registry, Version
-from resolver.errors import UsageError
+from resolver.errors import UsageError, instead
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,7 +37,7 @@ def facts(version: Version) -> dict[str, Any]:
 def best(registry: Registry, figure: str, pin: str | None) -> Version:
     """The version with the best figure on one test set; of equals the one that was registered first."""
     if figure not in BETTER:
-        raise UsageError(f"{figure}: unknown figure; known are {', '.join(BETTER)}.")
+        raise UsageError(f"{figure}: unknown figure; {instead(figure, BETTER)}")
     versions = registry.versions()
     pins = sorted({one for version in versions for one in version.metrics})
     pin = pin or registry.state().test_set or (pins[0] if len(pins) == 1 else None)

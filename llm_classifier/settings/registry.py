@@ -8,6 +8,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from llm_classifier.registry.metrics import BETTER
+from resolver.errors import instead
 from resolver.settings.base import Section
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -51,7 +52,7 @@ class GateSettings(Section):
     def _known(self) -> Self:
         for name in (*self.headline, *self.slice_figures, *self.at_least):
             if name not in BETTER:
-                raise ValueError(f"{name}: unknown figure; known are {', '.join(BETTER)}")
+                raise ValueError(f"{name}: unknown figure; {instead(name, BETTER)}")
         return self
 
 
