@@ -36,7 +36,9 @@ def reader(path: Path) -> str:
 def columns(con: duckdb.DuckDBPyConnection, path: Path, what: str, needed: tuple[str, ...]) -> dict[str, str]:
     """The columns of a file, by lower-case name; an error where it can't be read or lacks one."""
     if not path.exists():
-        raise InputError(f"There is no {what} {path}.", do="Correct it in the config under evaluate, or on the command line.")
+        raise InputError(
+            f"There is no {what} {path}.", do="Correct it in the config under evaluate, or on the command line."
+        )
     try:
         found = [str(row[0]) for row in con.execute(f"DESCRIBE FROM {reader(path)}").fetchall()]
     except duckdb.Error:
