@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import polars as pl
 import pytest
 
 from resolver import cluster, tables
@@ -35,19 +36,19 @@ def run(
         base=folder,
         where="test",
     )
+    kinds = {"left_rid": pl.Int32, "right_rid": pl.Int32, "logit": pl.Float64, "human": pl.Float64}
+    decided = pl.DataFrame(pairs, schema=kinds, orient="row")
+    proposed = [int(pair[:2] not in copies) for pair in pairs]
+    content = {
+        "records": pl.DataFrame({"rid": range(len(sources)), "source": sources}),
+        "pairs": decided.select("left_rid", "right_rid", rule=pl.Series(proposed, dtype=pl.Int16), logit=pl.lit(0.0)),
+        "decisions": decided,
+    }
     with duckdb.connect() as con:
-        con.execute(f"CREATE TABLE records ({tables.RECORDS.ddl})")
-        for rid, source in enumerate(sources):
-            con.execute("INSERT INTO records (rid, source) VALUES (?, ?)", [rid, source])
-        con.execute(f"CREATE TABLE decisions ({tables.DECISIONS.ddl})")
-        con.execute(f"CREATE TABLE pairs ({tables.PAIRS.ddl})")
-        for left, right, logit, human in pairs:
-            con.execute("INSERT INTO pairs VALUES (?, ?, ?, 0)", [left, right, int((left, right) not in copies)])
-            con.execute(
-                "INSERT INTO decisions (left_rid, right_rid, logit, human) VALUES (?, ?, ?, ?)",
-                [left, right, logit, human],
-            )
-        for name in ("records", "pairs", "decisions"):
+        for name, frame in content.items():
+            con.register("frame", frame)
+            con.execute(f"CREATE TABLE {name} ({tables.TABLES[name].ddl})")
+            con.execute(f"INSERT INTO {name} BY NAME FROM frame")
             con.execute(f"COPY {name} TO '{folder / name}.parquet'")
     outputs = {name: folder / f"{name}.parquet" for name in ("clusters", "cuts")}
     inputs = {name: folder / f"{name}.parquet" for name in ("records", "pairs", "decisions")}
