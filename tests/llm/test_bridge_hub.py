@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import fake_hub
 import pytest
 
+from llm_classifier.pods import scoring, sealed
+from llm_classifier.pods import worker as worker_module
 from llm_classifier.pods.bridges import Ticket, far
 from llm_classifier.pods.bridges.hub import Hub
+from llm_classifier.pods.errand import Scoring
+from llm_classifier.pods.names import PodName
+from llm_classifier.pods.parcel import HomeParcel
+from llm_classifier.pods.providers import Offer
+from llm_classifier.pods.results import Results
+from llm_classifier.pods.worker import Worker
 from resolver.errors import ResolverError, RunError, UsageError
 
 pytestmark = [
@@ -186,3 +195,37 @@ def test_nothing_is_left(hub: fake_hub.Hub, home: Hub, waited: list[float]) -> N
     assert home.names("") == ["other/in/large.parquet"]
     with pytest.raises(RunError, match="job is over"):
         reader.put("job/out/a", b"late")
+
+
+def test_a_whole_job_over_the_hub(
+    hub: fake_hub.Hub, home: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Input, a worker with its own token, answers home, nothing left: in three commits."""
+
+    class Backend:
+        def logits(self, prompts: Sequence[str]) -> Iterator[tuple[int, float]]:
+            yield from ((place, float(len(prompt))) for place, prompt in enumerate(prompts))
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(scoring, "PART", 2)
+    monkeypatch.setattr(
+        worker_module, "_open", lambda spec, folder, image: (Backend(), scoring.making("f" * 16, image))
+    )
+    job, seal = "ab" * 32, sealed.new_key()
+    results = Results(["a", "bb", "ccc"], tmp_path / "home")
+    errand = Scoring(
+        HomeParcel(home, job, seal), seal, results, "f" * 16, "vllm", Path("/model"), lambda: None, "image"
+    )
+    errand.prepare()
+    name = PodName(job[:12], 1, int(time.time()) + 600, "0" * 8)
+
+    told = errand.order(name, Offer("here")).environment
+    assert USER not in "".join(told.values())
+    assert Worker(told).run() == 0
+
+    assert errand.done() and errand.collect().result == "whole"
+    assert results.answers().tolist() == [1.0, 2.0, 3.0]
+    assert len(hub.commits) == 3  # the input, that it began, and all the rest
+    errand.tidy()
+    assert list(hub.heads) == ["main"]
