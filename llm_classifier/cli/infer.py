@@ -44,7 +44,7 @@ def infer(config: Path, wait: bool, again: bool, cancel: bool, overrides: tuple[
     """
     from llm_classifier.pods import asking
     from resolver import settings
-    from resolver.cli.run import whole_way
+    from resolver.cli.run import typed, whole_way
     from resolver.errors import UsageError
 
     loaded = settings.load(config, overrides)
@@ -56,7 +56,7 @@ def infer(config: Path, wait: bool, again: bool, cancel: bool, overrides: tuple[
         click.echo(_cancel(loaded))
         return
     with asking.allowing(asking.Leave(launch=True, wait=wait, again=again)):
-        whole_way(loaded, as_json=as_json)
+        whole_way(loaded, typed(config, overrides), as_json=as_json)
 
 
 def _cancel(settings: Settings) -> str:

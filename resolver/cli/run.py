@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -63,7 +64,7 @@ def run(
 
     budget = {"max_pairs": max_pairs, "max_cost": max_cost}
     overrides += tuple(f"llm.{name}={value}" for name, value in budget.items() if value is not None)
-    whole_way(settings.load(config, overrides), restart_from, only, full, as_json)
+    whole_way(settings.load(config, overrides), typed(config, overrides), restart_from, only, full, as_json)
 
 
 @click.command()
@@ -84,7 +85,7 @@ def demo(out: Path, as_json: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
     path = out / "demo.yaml"
     path.write_text(config(out.absolute()), encoding="utf-8")
-    whole_way(settings.load(path), as_json=as_json)
+    whole_way(settings.load(path), typed(path), as_json=as_json)
     if as_json:
         return
     resolver = _as_called()
@@ -111,10 +112,20 @@ def _shorter(path: Path) -> Path:
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
+def typed(config: Path, overrides: tuple[str, ...] = ()) -> str:
+    """A config and its changed settings as a person would type them after another command."""
+    return shlex.join([str(config), *(word for one in overrides for word in ("--set", one))])
+
+
 def whole_way(
-    settings: Any, restart_from: str | None = None, only: str | None = None, full: bool = False, as_json: bool = False
+    settings: Any,
+    config: str,
+    restart_from: str | None = None,
+    only: str | None = None,
+    full: bool = False,
+    as_json: bool = False,
 ) -> None:
-    """All stages, the screen at the end, and the gates."""
+    """All stages, the screen at the end, and the gates. `config` is what to type for it."""
     from resolver import evaluate, judges, pipeline, progress, runs
     from resolver.cli import screen
 
@@ -135,6 +146,6 @@ def whole_way(
     if as_json:
         click.echo(json.dumps(result, indent=2, default=str))
     else:
-        screen.show(result)
+        screen.show(result, config)
     if only is None:
         evaluate.check_gates(settings, json.loads(runs.RunFolder(settings.run.dir).file("metrics.json").read_text()))

@@ -74,8 +74,8 @@ def gather(settings: Settings, reports: Sequence[StageReport]) -> dict[str, Any]
     }
 
 
-def show(result: dict[str, Any]) -> None:
-    """Print it for a person."""
+def show(result: dict[str, Any], config: str) -> None:
+    """Print it for a person, who would type `config` for the config of the run."""
     tiers, index = result["tiers"], result["index"]
     rows: list[tuple[str, str]] = []
     rejected = f", {result['rejected']:,} rows rejected" if result["rejected"] else ""
@@ -101,12 +101,9 @@ def show(result: dict[str, Any]) -> None:
         )
     if tiers:
         rows.append(("links", f"{tiers.get('match', 0):,} sure, {result['cuts']:,} cut by clustering"))
-        rows.append(
-            (
-                "to review",
-                f"{tiers.get('gray', 0):,} pairs are gray; the most doubtful: resolver explain CONFIG --doubtful",
-            )
-        )
+        gray = tiers.get("gray", 0)
+        ask = f"; the most doubtful: resolver explain {config} --doubtful" if gray else ""
+        rows.append(("to review", f"{amounts.many(gray, 'gray pair')}{ask}"))
     if result["judges_why"]:
         rows.append(("judges", f"{result['judges']}: {result['judges_why']}"))
     rows.extend(_quality(result))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from resolver import amounts, cli, files
-from resolver.cli import screen
+from resolver.cli import run, screen
 
 PROGRAM = "import sys; from resolver import cli\ntry: cli.main()\nfinally: print(*sys.modules, file=sys.stderr)"
 
@@ -79,11 +79,14 @@ def test_no_colours_in_a_file(capsys: pytest.CaptureFixture[str]) -> None:
         dict.fromkeys(("records", "rejected", "persons", "candidates", "judges", "judges_why", "report"))
         | {"index": {}, "tiers": {}, "hubs": [], "anomalies": [], "truth": None, "estimated": None, "added_to": None}
         | {"stages": [{"stage": "ingest", "done": True, "seconds": 75.2, "peak_mib": 2048}], "carried_over": None}
+        | {"tiers": {"gray": 1}, "cuts": 0},
+        run.typed(Path("my data.yaml"), ("run.seed=1",)),
     )
 
     told = capsys.readouterr().out
     assert "\x1b" not in told
     assert "75 s   2.0 GiB" in told
+    assert "1 gray pair; the most doubtful: resolver explain 'my data.yaml' --set run.seed=1 --doubtful" in told
 
 
 @pytest.mark.parametrize(
