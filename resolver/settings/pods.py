@@ -103,7 +103,7 @@ class PodsSettings(Section):
     """How long a worker may be silent."""
 
     settle_minutes: float | None = Field(default=None, ge=0)
-    """ssh, runpod: how long it may take until a machine that was ordered is listed. Default: 5 for runpod, 1 for ssh."""
+    """ssh, runpod: how long it may take until a machine that was ordered is listed. Default: runpod 5, ssh 1."""
 
     attempts: int = Field(default=3, ge=1)
     """How many machines may be tried for one job, those that were refused not counted."""
