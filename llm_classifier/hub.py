@@ -23,9 +23,9 @@ def token() -> str:
     return found
 
 
-def api(token: str) -> Any:
+def api(token: str, endpoint: str | None = None) -> Any:
     """The library's client. It reads HF_ENDPOINT when it is imported; named here, that of this call holds."""
-    return need("huggingface_hub").HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, token=token)
+    return need("huggingface_hub").HfApi(endpoint=endpoint or os.environ.get("HF_ENDPOINT") or None, token=token)
 
 
 def private_head(api: Any, repository: str, setting: str) -> str:

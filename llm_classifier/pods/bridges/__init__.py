@@ -87,7 +87,7 @@ def far(told: Mapping[str, str], unseal: Callable[[bytes], bytes]) -> FarEnd:
     if kind == "hf":
         from llm_classifier.pods.bridges.hub import Hub
 
-        return Hub(address, told["HF_TOKEN"], worker=True)
+        return Hub(address, told["HF_TOKEN"], endpoint=told["HF_ENDPOINT"])
     if kind == "file":
         from llm_classifier.pods.bridges.folder import Folder
 

@@ -30,17 +30,17 @@ INPUT = re.compile(r"[^/]+/in/")
 class Hub:
     pause = 120.0
 
-    def __init__(self, address: str, token: str, *, worker: bool = False, sleep: Sleep = time.sleep) -> None:
+    def __init__(self, address: str, token: str, *, endpoint: str | None = None, sleep: Sleep = time.sleep) -> None:
         self._repository, _, self._input = address.removeprefix(SCHEME).partition("@")
         self._library = need("huggingface_hub")
         # Whoever loads a model here keeps the library from looking for it online; this bridge was asked for by name.
         need("huggingface_hub.constants").HF_HUB_OFFLINE = False
         self._utils, self._errors = need("huggingface_hub.utils"), need("huggingface_hub.errors")
         self._utils.disable_progress_bars()
-        self._api = hub.api(token)
-        self._token, self._worker, self._sleep = token, worker, sleep
+        self._api = hub.api(token, endpoint)
+        self._token, self._worker, self._sleep = token, bool(self._input), sleep
         self._heads: dict[str, str] = {}
-        self._private = worker  # whether that was looked at; a worker makes no repository
+        self._private = self._worker  # whether that was looked at; a worker makes no repository
 
     def put(self, name: str, content: bytes) -> None:
         self.put_all([(name, content)])
@@ -96,7 +96,7 @@ class Hub:
             )
         self._only_here(self._ask(lambda: self._api.whoami(token=token), {}, POD_VARIABLE))
         head = self._head(_branch(wanted.name))
-        return {"BRIDGE": f"{SCHEME}{self._repository}@{head}", "HF_TOKEN": token}
+        return {"BRIDGE": f"{SCHEME}{self._repository}@{head}", "HF_TOKEN": token, "HF_ENDPOINT": self._api.endpoint}
 
     def close(self) -> None:
         """Nothing is open: the library keeps one session for all."""
