@@ -166,7 +166,7 @@ def _estimate(console: Console, estimate: dict[str, Any]) -> None:
     gpu = estimate["gpu"]
     console.print(
         f"Memory: about {amounts.size(estimate['memory_gib'] * 2**30)}. "
-        f"Disk: about {amounts.size(estimate['disk_gib'] * 2**30)}."
+        f"Disk: about {amounts.size(max(estimate['disk_gib'], 0.01) * 2**30)}."
     )
     console.print(f"Gray zone: about {estimate['gray_pairs']['about']:,} pairs ({low:,} to {high:,}).")
     console.print(

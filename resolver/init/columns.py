@@ -6,7 +6,7 @@ Knows nothing of files or configs. Values are looked at and never quoted.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as empty
 
@@ -22,6 +22,8 @@ SHAPES = {
     "ssn": re.compile(r"\d{3}-\d{2}-\d{4}"),
     "phone": re.compile(r"\+?1?[ .-]?\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}"),
 }
+NAMES = {"first_name", "last_name", "full_name"}
+COMMA = re.compile(r"[^\W\d_][^\d,;]*, ?[^\W\d_][^\d,;]*")  # Family, Given
 WORDS = re.compile(r"\S+,? \S.*")
 MOST = 0.8  # share of values that must have a shape before a column is taken for it
 
@@ -55,10 +57,12 @@ class Events:
 def persons(sample: Sample, rows: Sequence[Mapping[str, str | None]]) -> Persons | None:
     """The columns of a table of records; None where it does not look like one."""
     taken: dict[str, str] = {}
-    for field, words in names.PERSON.items():
-        column = _named(sample, words, set(taken.values()))
-        if column:
-            taken[field] = column
+    others = {name for name in sample if names.plain(name) in (*names.ID, *names.SOURCE, *names.UPDATED)}
+    for spelt, not_these in ((names.plain, set[str]()), (names.bare, others)):
+        for field, words in names.PERSON.items():
+            column = _named(sample, words, not_these | set(taken.values()), spelt) if field not in taken else None
+            if column:
+                taken[field] = column
     for field, shape in SHAPES.items():
         if field not in taken:
             found = [
@@ -66,6 +70,10 @@ def persons(sample: Sample, rows: Sequence[Mapping[str, str | None]]) -> Persons
             ]
             if len(found) == 1:
                 taken[field] = found[0]
+    if not NAMES & taken.keys() and {"birth_date", "ssn"} & taken.keys():
+        found = [name for name, values in sample.items() if name not in taken.values() and _share(values, COMMA) > MOST]
+        if len(found) == 1:
+            taken["full_name"] = found[0]
     _compound(taken, sample)
     usual = {"first_name", "last_name", "full_name", "birth_date", "ssn"} & taken.keys()
     if len(taken) < 2 or not usual:
@@ -80,6 +88,8 @@ def persons(sample: Sample, rows: Sequence[Mapping[str, str | None]]) -> Persons
     formats, notes = _formats(sample, taken)
     sexes, unknown = _sexes(sample.get(taken.get("sex", ""), ()))
     notes += unknown
+    if not NAMES & taken.keys():
+        notes += ("No column of names was recognised. Where one holds them, add it below: full_name: COLUMN",)
     extra = {
         name: _named(sample, words, others | {record_id})
         for name, words in (("updated_at", names.UPDATED), ("race", names.RACE), ("ethnicity", names.ETHNICITY))
@@ -116,9 +126,11 @@ def day_first(values: Sequence[str]) -> bool | None:
     return None if first == second else first
 
 
-def _named(sample: Sample, words: Sequence[str], taken: set[str]) -> str | None:
+def _named(
+    sample: Sample, words: Sequence[str], taken: set[str], spelt: Callable[[str], str] = names.plain
+) -> str | None:
     """The free column whose name is the earliest of these words."""
-    plain = {names.plain(name): name for name in reversed(list(sample)) if name not in taken}
+    plain = {spelt(name): name for name in reversed(list(sample)) if name not in taken}
     return next((plain[word] for word in words if word in plain), None)
 
 

@@ -257,6 +257,15 @@ KINDS: dict[str, tuple[str, ...]] = {
 }
 
 
+# Words around these in headers: Patientenname, nom_patient, person_dob.
+_AROUND = "patienten|patientin|patient|paciente|paziente|person|client|pat|pt"
+
+
+def bare(header: str) -> str:
+    """The same, without a word in front or behind that says whose it is."""
+    return re.sub(f"^({_AROUND})s?(?=.{{3}})|(?<=.{{3}})({_AROUND})$", "", plain(header))
+
+
 def plain(header: str) -> str:
     """A header in the form in which the words above are written."""
     spelt = header.replace("ß", "ss").casefold()

@@ -30,7 +30,7 @@ def text(found: Found, data: Path, config: Path, schema: str | None = None) -> s
         "sources:",
     ]
     for position, source in enumerate(found.sources):
-        lines += _source(source, found.notes.get(position, []), folder)
+        lines += _source(source, found.notes.get(position, []), found.unread.get(position, []), folder)
     if found.not_used:
         lines += ["", "# Not recognised, and not read:"]
         lines += [f"#   {_path(path, folder)}" for path in found.not_used]
@@ -60,7 +60,7 @@ def text(found: Found, data: Path, config: Path, schema: str | None = None) -> s
     return "\n".join(lines) + "\n"
 
 
-def _source(source: dict[str, Any], notes: list[str], folder: Path) -> list[str]:
+def _source(source: dict[str, Any], notes: list[str], unread: list[str], folder: Path) -> list[str]:
     lines = [f"  - kind: {source['kind']}", f"    path: {_path(source['path'], folder)}"]
     if source["kind"] == "synthea":
         lines += [
@@ -74,6 +74,8 @@ def _source(source: dict[str, Any], notes: list[str], folder: Path) -> list[str]
     if source.get("fields"):
         lines.append("    fields: # field of a person: column" if source["kind"] == "table" else "    fields:")
         lines += [f"      {field}: {_quoted(column)}" for field, column in source["fields"].items()]
+        if unread:
+            lines.append(f"      # Not read: {', '.join(_quoted(column) for column in unread)}")
     if source.get("events"):
         lines.append("    events:")
         for event in source["events"]:

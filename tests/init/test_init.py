@@ -199,6 +199,35 @@ def test_json_tells_what_was_found(tmp_path: Path) -> None:
     assert [source["kind"] for source in found["sources"]] == ["synthea"]
 
 
+@pytest.mark.parametrize(
+    ("header", "value", "field"),
+    [
+        ("Patientenname", "Müller, Jürgen", "full_name"),
+        ("Wer", "Müller, Jürgen", "full_name"),
+        ("nom_patient", "Jean Dupont", "full_name"),
+        ("PatientenVorname", "Jürgen", "first_name"),
+        ("Wer", "M77", None),
+    ],
+)
+def test_names_are_found_or_missed_aloud(
+    write: Write, tmp_path: Path, header: str, value: str, field: str | None
+) -> None:
+    """Names are found behind words like Patient, and by their look; where there are none, screen and config say so."""
+    rows = [
+        {"Numéro patient": str(n), "Geburtsdatum": f"1{n % 9}.02.1980", "PLZ": "10115", header: value} for n in range(9)
+    ]
+    said = run(write("p.csv", rows), "--out", tmp_path / "my.yaml").output
+    text = (tmp_path / "my.yaml").read_text(encoding="utf-8")
+
+    assert 'record_id: "Numéro patient"' in text
+    if field:
+        assert f"{field}: {header}" in text.replace('"', "")
+    else:
+        assert "No column of names was recognised" in said
+        assert "No column of names was recognised" in text
+        assert "# Not read: Wer" in text
+
+
 def test_the_schema_lies_beside_the_config(write: Write, tmp_path: Path) -> None:
     """--schema writes a JSON Schema beside the config, which names it in its first line; else none is named."""
     data, out = write("p.csv", [{"id": "1", "first name": "Ada", "last name": "Abel"}]), tmp_path / "my.yaml"
