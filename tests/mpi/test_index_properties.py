@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -43,7 +44,7 @@ def take(index: Any, step: tuple[Any, ...]) -> int | None:
         return int(index.run([sorted(person) for person in persons], complete=step[2]).event)
     if step[0] == "undo":
         latest = index.one("SELECT coalesce(max(event), 0) FROM events")
-        action: Callable[[], int] = lambda: index.undo(max(latest - step[1], 0))  # noqa: E731
+        action: Callable[[], int] = functools.partial(index.undo, max(latest - step[1], 0))
     else:
         a, b = step[1]
         there = index.crosswalk()
