@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from llm_classifier.pods import reaper
-from llm_classifier.pods.jobs import SCHEMA, Job, Jobs, Terms
+from llm_classifier.pods.jobs import SCHEMA, Intent, Job, Jobs, Terms
 from llm_classifier.pods.machine import Collected, Heartbeat, Machine
 from llm_classifier.pods.names import PodName, parse
 from llm_classifier.pods.providers import Denied, Offer, Order, Pod, ProviderError, Refused, Unclear
-from resolver.errors import UsageError
+from resolver.errors import RunError, UsageError
 
 MINUTE = 60.0
 TICK = 5 * MINUTE  # how often cron calls the reaper
@@ -366,6 +366,9 @@ def test_a_worker_whose_clock_is_wrong_is_not_taken_for_silent(tmp_path: Path) -
         (tmp_path / fault).mkdir()
         story = Story(tmp_path / fault, [fault])
 
+        for _ in range(8):  # more often than the worker says something
+            story.act("follow", 3, 0)
+            story.passes(1)
         assert story.end().state == "succeeded"
         assert len(story.cloud.made) == 1
         story.jobs.close()
@@ -450,3 +453,65 @@ def test_a_record_of_an_older_version_is_read(tmp_path: Path) -> None:
 
     assert [(one.name, one.provider, one.heard) for one in jobs.pods()] == [("a", "", None)]
     jobs.close()
+
+
+def test_what_was_spent_counts_against_the_cap(tmp_path: Path) -> None:
+    """A pod that nobody looked after until its deadline cost an hour: what is left is too little for another."""
+    story = Story(tmp_path, ["hangs"])
+    story.act("follow", 4, 1)
+    story.act("away", 80, 0)
+
+    job = story.end()
+
+    assert job.state == "failed"
+    assert "1.75 USD, 1." in job.why and "the cap is 2.50" in job.why
+    assert len(story.cloud.made) == 1
+    story.jobs.close()
+
+
+def test_a_late_pod_is_ended_though_its_bridge_is_away(tmp_path: Path) -> None:
+    """What is late is ended before anything else is looked at: no failure of the rest keeps it alive."""
+    story = Story(tmp_path, ["stuck"])
+    story.act("follow", 4, 0)
+    story.cloud.now += TERMS.hours * 3600 + 1
+
+    def away() -> bool:
+        raise RunError("the bridge is away")
+
+    story.errand.done = away  # type: ignore[method-assign]
+    with pytest.raises(RunError):
+        story.machine.step(KEY, story.errand)
+
+    assert story.cloud.made["p0"].ended is not None
+    story.jobs.close()
+
+
+def test_pods_of_jobs_that_are_over_are_ended_and_those_of_others_are_not(tmp_path: Path) -> None:
+    """The reaper ends what its own records say nobody waits for; a pod in other people's records lives on."""
+    story = Story(tmp_path, ["killed"])
+    story.act("follow", 4, 0)  # the pod is made, and nobody knows its id
+    ours = next(iter(story.cloud.made.values()))
+    other = str(replace(parse(ours.name), nonce="0" * 8))  # type: ignore[type-var]
+    story.cloud.made["other"] = Machinery(other, 1.0, story.cloud.now)
+    with story.jobs.change():
+        story.jobs.move(story.job, "failed", "given up", story.cloud.now)
+
+    told = reaper.look(story.cloud, lambda: story.cloud.now, story.jobs, end=True)
+
+    assert {one.pod.name: (one.stray, one.ended, one.late) for one in told} == {
+        ours.name: (True, True, False),
+        other: (False, False, False),
+    }
+    assert ours.ended is not None and story.cloud.made["other"].ended is None
+    story.jobs.close()
+
+
+def test_the_cost_of_a_pod_is_never_less_than_what_is_billed(tmp_path: Path) -> None:
+    """Counted from the order, at the highest price that was seen, until the pod is known to be gone."""
+    asked = Intent("a", "k", "small", "", 0.0, 3600.0, 1.0, 2.0)
+
+    assert asked.cost(1e6) == 0.0  # never ordered
+    assert replace(asked, asked=0.0).cost(1800.0) == 0.5
+    assert replace(asked, asked=0.0, price=2.0, last_seen=1800.0).cost(3600.0) == 2.0
+    assert replace(asked, asked=0.0, last_seen=1800.0, gone=1900.0).cost(1e6) == pytest.approx(1900 / 3600)
+    assert replace(asked, asked=0.0, gone=1900.0).cost(1e6) == 0.0  # it was never there

@@ -9,7 +9,7 @@ import fake_runpod
 import pytest
 
 from llm_classifier.pods.names import PodName
-from llm_classifier.pods.providers import Offer, Order, ProviderError, Refused, Unclear
+from llm_classifier.pods.providers import Denied, Offer, Order, ProviderError, Refused, Unclear
 from llm_classifier.pods.providers.runpod import RunPod
 from resolver.errors import UsageError
 
@@ -144,3 +144,42 @@ def test_ids_are_escaped(fake: Any, runpod: RunPod) -> None:
     runpod.end("../templates/t1")
 
     assert fake.requests[-1] == ("DELETE", "/v2/pods/..%2Ftemplates%2Ft1")
+
+
+def test_an_order_is_given_again_after_429_alone(fake: Any, runpod: RunPod, waited: list[float]) -> None:
+    """429 says for sure that nothing was made; where it lasts, the order is refused for now."""
+    fake.busy = 2
+    assert runpod.launch(Order(NAME, L4, "image")).name == NAME
+    assert len(waited) == 2 and len(fake.bodies) == 1
+
+    fake.busy = 99
+    with pytest.raises(Refused, match="429"):
+        runpod.launch(Order(NAME, L4, "image"))
+    assert len(fake.bodies) == 1
+
+
+@pytest.mark.parametrize(("status", "words"), [(401, "RUNPOD_API_KEY"), (402, "balance"), (422, "order")])
+def test_what_a_person_must_set_right_is_said(fake: Any, runpod: RunPod, status: int, words: str) -> None:
+    """Key, balance, and an order that is not understood: asking again, or for another machine, brings nothing."""
+    fake.answer = lambda *arguments: (status, {"title": "No", "status": status})
+
+    with pytest.raises(Denied, match=words):
+        runpod.launch(Order(NAME, L4, "image"))
+
+
+def test_a_pool_that_is_closed_to_the_account_is_passed_over(fake: Any, runpod: RunPod) -> None:
+    """403 refuses this machine, not the others."""
+    fake.answer = lambda *arguments: (403, {"title": "Forbidden", "status": 403})
+
+    with pytest.raises(Refused) as caught:
+        runpod.launch(Order(NAME, L4, "image"))
+
+    assert not isinstance(caught.value, Denied)
+
+
+def test_a_pod_without_a_name_spoils_the_list(fake: Any, runpod: RunPod) -> None:
+    """It may be one of ours, so the list does not say which are gone."""
+    fake.pods["x"] = {"id": "x", "status": "RUNNING"}
+
+    with pytest.raises(ProviderError, match="without id or name"):
+        runpod.pods()
