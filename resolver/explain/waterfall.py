@@ -296,8 +296,8 @@ class _Walk:
         apart = judge.take_apart(pairs)
         if apart.settled[0]:
             self.notes.append(
-                f"The judge {voice.name} settled it at a glance, as it does with nearly all candidates: which fields"
-                " are the same, and Splink's score, were enough to rule a match out."
+                f"The judge {voice.name} settled it with a quick look, as it does with most candidates: that was"
+                " enough to rule a match out."
             )
         parts = [
             Part(feature.name, feature.says, None if math.isnan(value) else float(value), float(log_odds))

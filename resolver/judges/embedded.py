@@ -34,7 +34,7 @@ class TakenApart:
     features: tuple[Feature, ...]
     values: NDArray[np.float32]
     log_odds: Floats  # what each feature adds; one more column, the last, for what was there before any
-    settled: NDArray[np.bool_]  # at a glance: features that were not looked at have no number and add nothing
+    settled: NDArray[np.bool_]  # by a gate: features that were not looked at have no number and add nothing
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,10 @@ class _Embedded:
 
 
 class DemographicJudge(_Embedded):
-    """Where a gate was learned, pairs that it settles at a glance get its verdict, and no other look."""
+    """Where gates were learned, pairs that they settle get their verdict, and no other look.
+
+    First what is seen at a glance; then all features, but few trees; then all trees.
+    """
 
     name = "demographic"
     part: Literal["demographics"] = "demographics"
@@ -129,44 +132,66 @@ class DemographicJudge(_Embedded):
 
     def __init__(self, evidence: Evidence) -> None:
         super().__init__(evidence)
-        self.gate = self.learned.gate if self.model is not None else None
-        self.glance = GlanceFeatures(self.con) if self.gate is not None else None
-        self.settled = 0
+        self.gates = self.learned.gates if self.model is not None else None
+        self.glance = GlanceFeatures(self.con) if self.gates is not None else None
+        self.settled = {"settled_at_a_glance": 0, "settled_by_few_trees": 0}
 
     @property
     def fingerprint(self) -> str:
         return self.learned.fingerprint("demographic")
 
     def judge(self, pairs: pl.DataFrame) -> pl.DataFrame:
-        if self.gate is None:
+        if self.gates is None:
             return super().judge(pairs)
-        logit = self.gate.model.predict(self._glanced(pairs), self._folds(pairs), self.threads)
-        left_open = np.flatnonzero(logit >= self.gate.bound)
-        self.settled += len(pairs) - len(left_open)
-        if len(left_open):
-            logit[left_open] = super().judge(pairs[left_open])["logit"].to_numpy()
+        logit, looks, _ = self._looked(pairs)
+        for look, name in enumerate(self.settled):
+            self.settled[name] += int((looks == look).sum())
         return pairs.select("left_rid", "right_rid").with_columns(logit=pl.Series(logit), status=pl.lit("ok"))
 
     def take_apart(self, pairs: pl.DataFrame) -> TakenApart:
-        if self.gate is None:
+        if self.gates is None:
             return super().take_apart(pairs)
-        table, folds = self._glanced(pairs), self._folds(pairs)
-        settled = self.gate.model.predict(table, folds, self.threads) < self.gate.bound
-        seen, looked = len(glance.FEATURES), np.flatnonzero(~settled)
+        _, looks, table = self._looked(pairs)
+        at_glance, folds = self._glanced(pairs), self._folds(pairs)
+        seen = len(glance.FEATURES)
         features = (*glance.FEATURES, *self.read)
         values = np.full((len(pairs), len(features)), np.nan, dtype=np.float32)
         log_odds = np.zeros((len(pairs), len(features) + 1))
-        for row in np.flatnonzero(settled):
-            values[row, :seen] = table[row]
-            parts = self.gate.model.contributions(table[[row]], int(folds[row]), self.threads)[0]
+        for row in np.flatnonzero(looks == 0):
+            values[row, :seen] = at_glance[row]
+            parts = self.gates.glance.model.contributions(at_glance[[row]], int(folds[row]), self.threads)[0]
             log_odds[row, :seen], log_odds[row, -1] = parts[:-1], parts[-1]
-        if len(looked):
-            rest = super().take_apart(pairs[looked])
-            values[looked, seen:], log_odds[looked, seen:] = rest.values, rest.log_odds
-        return TakenApart(features, values, log_odds, settled)
+        further = np.flatnonzero(looks > 0)
+        if len(further):
+            rest = super().take_apart(pairs[further])
+            values[further, seen:], log_odds[further, seen:] = rest.values, rest.log_odds
+        for row in np.flatnonzero(looks == 1):
+            few = table[[int(np.searchsorted(further, row))]]
+            log_odds[row, seen:] = self.gates.quick.model.contributions(few, int(folds[row]), self.threads)[0]
+        return TakenApart(features, values, log_odds, looks < len(self.settled))
 
     def facts(self) -> dict[str, int]:
-        return {} if self.gate is None else {"settled_at_a_glance": self.settled}
+        return {} if self.gates is None else self.settled
+
+    def _looked(self, pairs: pl.DataFrame) -> tuple[Floats, NDArray[np.int64], NDArray[np.float32]]:
+        """Log-odds, how many gates each pair passed, and the features of those that passed the first."""
+        gates, model = self.gates, self.model
+        assert gates is not None and model is not None
+        folds = self._folds(pairs)
+        logit = gates.glance.model.predict(self._glanced(pairs), folds, self.threads)
+        looks = np.zeros(len(pairs), dtype=np.int64)
+        rows = np.flatnonzero(logit >= gates.glance.bound)
+        table = np.empty((0, len(self.read)), dtype=np.float32)
+        if len(rows):
+            table = self.table(pairs[rows])
+            logit[rows] = gates.quick.model.predict(table, folds[rows], self.threads)
+            looks[rows] = 1
+            passed = logit[rows] >= gates.quick.bound
+            rows = rows[passed]
+            if len(rows):
+                logit[rows] = model.predict(table[passed], folds[rows], self.threads)
+                looks[rows] = 2
+        return logit, looks, table
 
     def _glanced(self, pairs: pl.DataFrame) -> NDArray[np.float32]:
         assert self.glance is not None

@@ -1,4 +1,4 @@
-"""What the learn stage hands to the embedded judges: fitted trees, how their scores become log-odds, and a gate.
+"""What the learn stage hands to the embedded judges: fitted trees, how their scores become log-odds, and gates.
 
 Kept as one JSON file. Where the trees learned from this very data, there are several, each fitted without a part of the
 pairs, and a pair is judged by the one that has not seen it.
@@ -58,12 +58,20 @@ class Model:
 
 @dataclass(frozen=True)
 class Gate:
-    """A first look: a pair whose log-odds at a glance lie below the bound is settled, and no other trees are asked."""
+    """A quick look: a pair whose log-odds by it lie below the bound is settled, and no other trees are asked."""
 
     model: Model
     bound: float
     lost: float  # share of the matches that it settles though the other trees would not, where it was learned
-    settled: float  # share of the pairs that it settles there
+    settled: float  # share of the pairs that it settles there, of those that come to it
+
+
+@dataclass(frozen=True)
+class Gates:
+    """What a pair passes before the demographic trees see it."""
+
+    glance: Gate  # what is seen at a glance
+    quick: Gate  # the demographic features, but few trees
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,7 @@ class Learned:
     demographic: Model | None = None
     joint: Model | None = None  # demographic and clinical features together
     card: dict[str, Any] = field(default_factory=dict)  # what it was fitted on, and how well it did elsewhere
-    gate: Gate | None = None  # before the demographic trees; without one, these see every pair
+    gates: Gates | None = None  # before the demographic trees; without any, these see every pair
 
     @property
     def folds(self) -> int:
@@ -85,14 +93,15 @@ class Learned:
         model = getattr(self, part)
         if model is None:
             return "none"
-        parts = (model, self.gate) if self.gate is not None and part == "demographic" else (model,)
+        parts = (model, self.gates) if self.gates is not None and part == "demographic" else (model,)
         said = "".join(json.dumps(asdict(one), sort_keys=True) for one in parts)
         return hashlib.sha256(said.encode()).hexdigest()[:12]
 
     def histories_asked(self) -> tuple[float, float]:
-        """Log-odds of the demographics between which histories are asked: below the gate's bound nothing is open."""
+        """Log-odds of the demographics between which histories are asked: what the gates settle is not open."""
         low, high = CLINICAL_BOUNDS
-        return (low if self.gate is None else max(low, self.gate.bound)), high
+        bounds = () if self.gates is None else (self.gates.glance.bound, self.gates.quick.bound)
+        return max(low, *bounds) if bounds else low, high
 
     def save(self, path: Path) -> None:
         files.write_json(path, asdict(self))
@@ -102,12 +111,12 @@ class Learned:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             models = {name: _model(content[name]) for name in ("demographic", "joint") if content[name]}
-            gate = content.get("gate")
+            gates = content.get("gates")
             return cls(
                 content["way"],
                 content["why"],
                 card=content["card"],
-                gate=Gate(**(gate | {"model": _model(gate["model"])})) if gate else None,
+                gates=Gates(_gate(gates["glance"]), _gate(gates["quick"])) if gates else None,
                 **models,
             )
         except (ValueError, KeyError, TypeError) as error:
@@ -118,6 +127,10 @@ class Learned:
 
 def _model(content: dict[str, Any]) -> Model:
     return Model(tuple(content["trees"]), content["slope"], content["intercept"])
+
+
+def _gate(content: dict[str, Any]) -> Gate:
+    return Gate(_model(content["model"]), content["bound"], content["lost"], content["settled"])
 
 
 def record_folds(con: duckdb.DuckDBPyConnection, records: Path, folds: int, only: Sequence[int] | None = None) -> Folds:

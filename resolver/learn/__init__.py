@@ -5,7 +5,7 @@ profile.py       what an input is like, and whether a model trained elsewhere fi
 unlabelled.py    learning without labels; views.py is how registration data and histories teach each other
 said.py          what people said of pairs, which learning from the input takes for certain
 witness.py       what sources tell of scores, whatever these were taught
-gate.py          the first look, which settles most pairs
+gate.py          quick looks, which settle most pairs
 crossfit.py      fits in which no pair is scored by trees that have seen it, and calibration
 judged.py        what judges would say of a sample, and what persons would come of it
 labelled.py      fitting to labelled populations; populations.py brings these there, card.py describes the model
@@ -41,14 +41,13 @@ FEWEST_MATCHES = 100  # expected by Splink; with fewer, trees would learn its no
 def run(context: StageContext) -> Facts:
     learned = _learn(context)
     learned.save(context.outputs["learned.json"])
-    gate = learned.gate
-    first = {} if gate is None else {"bound": gate.bound, "lost": gate.lost, "settled": gate.settled}
-    return {
-        "way": learned.way,
-        "why": learned.why,
-        **learned.card.get("facts", {}),
-        **({"gate": first} if first else {}),
-    }
+    facts = learned.card.get("facts", {})
+    if learned.gates is not None:
+        named = (("glance", learned.gates.glance), ("quick", learned.gates.quick))
+        facts = facts | {
+            "gates": {name: {"bound": one.bound, "lost": one.lost, "settled": one.settled} for name, one in named}
+        }
+    return {"way": learned.way, "why": learned.why, **facts}
 
 
 def watches(settings: Settings) -> Mapping[str, Any]:
@@ -119,10 +118,11 @@ def _shipped(settings: Settings) -> Learned:
         raise UsageError(f"There is no model {path}.", do="Correct learn.model, or make one with: resolver train")
     learned = Learned.load(path)
     known = [feature.name for feature in (*demographic.FEATURES, *clinical.FEATURES)]
+    fields, gates = known[: len(demographic.FEATURES)], learned.gates
     for model, names in (
-        (learned.demographic, known[: len(demographic.FEATURES)]),
+        (learned.demographic, fields),
         (learned.joint, known),
-        (learned.gate.model if learned.gate else None, list(glance.names)),
+        *([] if gates is None else [(gates.glance.model, list(glance.names)), (gates.quick.model, fields)]),
     ):
         if model is not None and Trees(model.trees[0]).features != names:
             raise UsageError(f"{path} was trained with other features.", do="Train it again with: resolver train")
@@ -203,5 +203,5 @@ def _without_labels(
         taught.demographic,
         taught.joint,
         {**card, "facts": facts},
-        taught.gate,
+        taught.gates,
     )

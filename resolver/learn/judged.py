@@ -24,9 +24,12 @@ def logits(sample: Sample, learned: Learned, threads: int) -> Floats:
         return sample.splink
     folds = pair_folds(sample.folds, sample.left, sample.right, learned.folds)
     demographic = learned.demographic.predict(sample.demographic, folds, threads)
-    if learned.gate is not None and sample.glance is not None:
-        glance = learned.gate.model.predict(sample.glance, folds, threads)
-        demographic = np.where(glance < learned.gate.bound, glance, demographic)
+    if learned.gates is not None and sample.glance is not None:
+        first, second = learned.gates.glance, learned.gates.quick
+        quick = second.model.predict(sample.demographic, folds, threads)
+        demographic = np.where(quick < second.bound, quick, demographic)
+        glance = first.model.predict(sample.glance, folds, threads)
+        demographic = np.where(glance < first.bound, glance, demographic)
     return combine(demographic, sample, learned.joint, folds, threads, learned.histories_asked())
 
 

@@ -7,7 +7,7 @@ rest on come from trees that have seen neither person of the pair. Knows nothing
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from resolver.errors import TrainingError
 from resolver.evaluate import counts
 from resolver.judges.features import Feature, clinical, demographic, glance
-from resolver.judges.learned import CLINICAL_BOUNDS, Gate, Learned, Model
+from resolver.judges.learned import CLINICAL_BOUNDS, Gates, Learned, Model
 from resolver.judges.trees import RATE, Floats, fit
 from resolver.learn import gate, judged, profile
 from resolver.learn.crossfit import calibration_error, cross_fit, line
@@ -25,7 +25,8 @@ from resolver.learn.sample import Sample
 FOLDS = 4
 ROUNDS = 600
 LEAVES = 31
-UNSCORED = -1.5  # log-odds of a pair that was never scored, as by default in a run
+# As by default in a run: log-odds of a pair that was never scored, and how much what speaks against a join counts.
+UNSCORED, AGAINST = -1.5, 0.5
 FEWEST = 200  # true pairs among the candidates of all populations together
 
 Ints = NDArray[np.int64]
@@ -95,19 +96,19 @@ def train(populations: Sequence[Population], *, seed: int, threads: int) -> Lear
             do="Give more or larger labelled populations.",
         )
     everyone = np.ones(len(stack.labels), dtype=bool)
-    table = np.vstack([one.sample.demographic[one.known] for one in populations])
-    alone, crossed = _model(table, demographic.FEATURES, stack, everyone, seed, threads)
+    fields = np.vstack([one.sample.demographic[one.known] for one in populations])
+    alone, crossed = _model(fields, demographic.FEATURES, stack, everyone, seed, threads)
     both, final = None, crossed
     with_histories = np.concatenate([one.sample.known[one.known] for one in populations])
     if with_histories.any():
-        table = np.hstack([table, np.vstack([one.sample.clinical[one.known] for one in populations])])
+        table = np.hstack([fields, np.vstack([one.sample.clinical[one.known] for one in populations])])
         low, high = CLINICAL_BOUNDS
         # Pairs that the demographics settle are not asked about, so they bend no line; they teach all the same.
         features = (*demographic.FEATURES, *clinical.FEATURES)
         both, joint = _model(table, features, stack, with_histories, seed, threads)
         answered = with_histories & (crossed > low) & (crossed < high) & np.isfinite(joint)
         final = np.where(answered, joint, crossed)
-    first = _gate(populations, stack, final, seed, threads)
+    gates = _gates(populations, stack, fields, final, seed, threads)
     card = {
         "populations": [
             {
@@ -124,7 +125,7 @@ def train(populations: Sequence[Population], *, seed: int, threads: int) -> Lear
         "rounds": ROUNDS,
         "seed": seed,
     }
-    learned = Learned("shipped", "trained on labelled populations", alone, both, card, first)
+    learned = Learned("shipped", "trained on labelled populations", alone, both, card, gates)
     card["seen"] = [
         {"name": one.name, **one.profile, **profile.doubt(judged.logits(one.sample, learned, threads))}
         for one in populations
@@ -173,17 +174,22 @@ def _model(
     return Model((whole.text,), slope, intercept), intercept + slope * scores
 
 
-def _gate(populations: Sequence[Population], stack: _Stack, final: Floats, seed: int, threads: int) -> Gate | None:
-    """A first look, closed where hardly a match is lost of those that the other judges leave open."""
-    parts = [one.sample.glance[one.known] for one in populations if one.sample.glance is not None]
-    if len(parts) < len(populations):
+def _gates(
+    populations: Sequence[Population], stack: _Stack, known: NDArray[np.float32], final: Floats, seed: int, threads: int
+) -> Gates | None:
+    """Quick looks, closed where hardly a match is lost of those that the other judges leave open."""
+    seen = [one.sample.glance[one.known] for one in populations if one.sample.glance is not None]
+    if len(seen) < len(populations):
         return None
     every = np.ones(len(stack.labels), dtype=bool)
-    table = np.vstack(parts)
-    model, glanced = _model(table, glance.FEATURES, stack, every, seed, threads, gate.TREES, gate.LEAVES, gate.RATE)
-    seen = np.isfinite(glanced) & np.isfinite(final)
+    looks = [
+        gate.Look(*_model(table, features, stack, every, seed, threads, gate.TREES, gate.LEAVES, gate.RATE))
+        for table, features in ((np.vstack(seen), glance.FEATURES), (known, demographic.FEATURES))
+    ]
+    rows = np.isfinite(looks[0].logit) & np.isfinite(final)
     matches = stack.mix * stack.labels
-    return gate.closed(model, glanced[seen], final[seen], matches[seen], stack.mix[seen])
+    first, second = (replace(look, logit=look.logit[rows]) for look in looks)
+    return gate.closed(first, second, final[rows], matches[rows], stack.mix[rows])
 
 
 def _error(logit: Floats, stack: _Stack, rows: NDArray[np.bool_]) -> float:
@@ -196,7 +202,7 @@ def figures(population: Population, learned: Learned, *, unscored: float, thread
     sample = population.sample
     logit = judged.logits(sample, learned, threads)
     cost = judged.same_source(sample, logit)
-    cluster = judged.persons(sample, logit, unscored=unscored, cost=cost)
+    cluster = judged.persons(sample, logit, unscored=unscored, cost=cost, against=AGAINST)
     laid = counts.lay(population.person, cluster)
     rows = population.known
     true, in_cluster = (laid.in_person - 1).sum() / 2, (laid.in_cluster - 1).sum() / 2

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from resolver.fusion import probability
 from resolver.judges.features import Feature, clinical, demographic, glance
-from resolver.judges.learned import Gate, Model
+from resolver.judges.learned import Gates, Model
 from resolver.judges.trees import Floats
 from resolver.learn import gate, judged, views, witness
 from resolver.learn.crossfit import line
@@ -46,7 +46,7 @@ class Taught:
     joint: Model | None
     logit: Floats  # cross-fitted and calibrated, of the round that is kept; Splink's of pairs that nothing speaks for
     facts: dict[str, Any]
-    gate: Gate | None = None
+    gates: Gates | None = None
 
 
 @dataclass(frozen=True)
@@ -135,22 +135,24 @@ def teach(
     }
     joint = Model(best.trees, best.seen.slope, best.seen.intercept)
     says = probability(best.logit)
-    look = _gate(sample, bench, labels_of(best.linked, best.logit), best.logit)
+    gates = _gates(sample, bench, labels_of(best.linked, best.logit), best.logit)
     if not with_histories:
-        return Taught(joint, None, everywhere(best.logit), facts, look)
+        return Taught(joint, None, everywhere(best.logit), facts, gates)
     say("learn: demographics alone")
     trees, score = bench.cross_fit(fields, demographic.FEATURES, labels_of(best.linked, best.logit), trees=TREES)
     slope, intercept = line(score, says, bench.weights)
-    return Taught(Model(trees, slope, intercept), joint, everywhere(best.logit), facts, look)
+    return Taught(Model(trees, slope, intercept), joint, everywhere(best.logit), facts, gates)
 
 
-def _gate(sample: Sample, bench: views.Bench, labels: Floats, final: Floats) -> Gate | None:
-    """A first look, closed by what the kept round says of each pair."""
+def _gates(sample: Sample, bench: views.Bench, labels: Floats, final: Floats) -> Gates | None:
+    """Quick looks, closed by what the kept round says of each pair."""
     if sample.glance is None:
         return None
     says = probability(final)
-    trees, score = bench.cross_fit(sample.glance[bench.rows], glance.FEATURES, labels, trees=gate.TREES, rate=gate.RATE)
-    slope, intercept = line(score, says, bench.weights)
-    return gate.closed(
-        Model(trees, slope, intercept), intercept + slope * score, final, bench.weights * says, bench.weights
-    )
+    looks = []
+    for table, features in ((sample.glance, glance.FEATURES), (sample.demographic, demographic.FEATURES)):
+        trees, score = bench.cross_fit(table[bench.rows], features, labels, trees=gate.TREES, rate=gate.RATE)
+        slope, intercept = line(score, says, bench.weights)
+        looks.append(gate.Look(Model(trees, slope, intercept), intercept + slope * score))
+    first, second = looks
+    return gate.closed(first, second, final, bench.weights * says, bench.weights)
