@@ -1,10 +1,10 @@
 """The demographic judge against Splink's own scoring: the same pairs, the same process, one after the other.
 
-    python benchmarks/judging.py RECORDS [--memory GIB] [--threads N]
+    python benchmarks/judging.py RECORDS [--model MODEL] [--memory GIB] [--threads N]
 
 Candidates are proposed, scored and kept as in a run; then Splink scores those that were kept once more, and the judge
-with the model that ships reads and scores them. Prints seconds of the clock and of the processor, and the ratio. The
-judge's time is told in two parts: features, and trees.
+with the model that ships reads and scores them. Prints seconds of the clock and of the processor, the ratio, and how
+many pairs the judge settled with a quick look.
 """
 
 from __future__ import annotations
@@ -16,24 +16,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 import bare
-import numpy as np
 import polars as pl
 
 from resolver import database
+from resolver.adjudicate import CHUNK
 from resolver.database import quote
-from resolver.judges.features.demographic import DemographicFeatures
-from resolver.judges.learned import Learned
+from resolver.judges import Evidence
+from resolver.judges.embedded import DemographicJudge
 from resolver.learn import SHIPPED
 from resolver.link import blocking, linking
 from resolver.link.scoring import score_all
 from resolver.progress import Progress
 
-CHUNK = 200_000  # pairs that the judge looks at in one go, as in a run
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("records", type=Path)
+    parser.add_argument("--model", type=Path, default=SHIPPED)
     parser.add_argument("--memory", type=float, default=4.0, help="GiB for the database")
     parser.add_argument("--threads", type=int, default=database.cores())
     asked = parser.parse_args()
@@ -55,23 +54,26 @@ def main() -> None:
             pairs = con.sql(f"SELECT left_rid, right_rid FROM {kept} ORDER BY left_rid, right_rid").pl()
             print(f"{scored:,} pairs proposed, {len(pairs):,} kept of {ready.read.records:,} records")
             splink = timed("Splink scores the kept", lambda: ready.scorer.score("kept", "again"))
-            persons = DemographicFeatures(con, asked.records, pairs=scratch / "pairs.parquet")
-            tables: list[np.ndarray] = []
-            judge = timed("judge: features", lambda: tables.extend(features(persons, pairs)))
-            model = Learned.load(SHIPPED).demographic
-            assert model is not None
-            judge += timed(
-                "judge: trees",
-                lambda: [model.predict(table, np.zeros(len(table), dtype=np.int64), asked.threads) for table in tables],
+            evidence = Evidence(
+                settings,
+                asked.records,
+                asked.records,  # the demographic judge reads no events
+                asked.model,
+                scratch / "population.parquet",
+                scratch,
+                Progress(),
+                pairs=scratch / "pairs.parquet",
             )
+            judges: list[DemographicJudge] = []
+            timed("the judge gets ready", lambda: judges.append(DemographicJudge(evidence)))
+            judge = timed("the judge", lambda: [judges[0].judge(pairs[at : at + CHUNK]) for at in chunks_of(pairs)])
+            for name, count in judges[0].facts().items():
+                print(f"{name.replace('_', ' '):24} {count / max(len(pairs), 1):8.1%} of the pairs")
             print(f"{'ratio':24} {judge / splink:8.2f}")
 
 
-def features(persons: DemographicFeatures, pairs: pl.DataFrame) -> list[np.ndarray]:
-    return [
-        persons.of(pairs[at : at + CHUNK]).select(persons.names).to_numpy(order="c")
-        for at in range(0, len(pairs), CHUNK)
-    ]
+def chunks_of(pairs: pl.DataFrame) -> range:
+    return range(0, len(pairs), CHUNK)
 
 
 def timed(what: str, work: Callable[[], object]) -> float:
