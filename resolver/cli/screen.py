@@ -99,6 +99,10 @@ def show(result: dict[str, Any], config: str) -> None:
                 " (--full does all anew)",
             )
         )
+    elif result["added_to"] and result["candidates"] and not result["verdicts_carried_over"]:
+        # A config that reads other columns changes every record, and the models stay those of what was read before.
+        told = f"run {result['added_to']}, of which no record is as it was; its models were kept."
+        rows.append(("added to", f"{told} To learn anew: resolver run {config} --full"))
     if tiers:
         rows.append(("links", f"{tiers.get('match', 0):,} sure, {result['cuts']:,} cut by clustering"))
         gray = tiers.get("gray", 0)

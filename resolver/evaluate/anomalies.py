@@ -306,7 +306,8 @@ def drift(metrics: Metrics) -> Iterator[Found]:
         return
     last = f"in {metrics['profile']['run_before']}"
     check = (
-        "See what the sources hold now: resolver check CONFIG. If it is wrong, take the run back: resolver mpi undo."
+        "See what the sources hold now: resolver check CONFIG. If it is right, link everything anew:"
+        " resolver run CONFIG --full. If it is wrong, take the run back: resolver mpi undo."
     )
     for name, missing in now["missing"].items():
         was = before["missing"].get(name, missing)

@@ -89,6 +89,16 @@ def test_no_colours_in_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert "1 gray pair; the most doubtful: resolver explain 'my data.yaml' --set run.seed=1 --doubtful" in told
 
 
+def test_a_run_that_shares_no_record_with_its_base_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where every record changed, as after a change of the column map, the screen says how models are learned anew."""
+    names = ("rejected", "persons", "judges", "judges_why", "report", "truth", "estimated")
+    common = dict.fromkeys(names) | {"records": 5, "candidates": 7, "added_to": "R1", "index": {}, "tiers": {}}
+    common |= {"hubs": [], "anomalies": [], "stages": []}
+    for carried, verdicts, said in ((0, 0, True), (3, 4, False), (0, 4, False)):
+        screen.show(common | {"carried_over": carried, "verdicts_carried_over": verdicts}, "my.yaml")
+        assert ("To learn anew: resolver run my.yaml --full" in capsys.readouterr().out) == said
+
+
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
