@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -61,8 +63,12 @@ def test_more_records_begin_with_the_same(tmp_path: Path) -> None:
     assert few.join(many, on=few.columns, how="semi", nulls_equal=True).height == len(few)
 
 
-def test_threads_do_not_matter(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("small_blocks")
+def test_threads_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One process and two write the same, to the byte."""
+    small = "from augmentation.people import persons; persons.HOUSEHOLDS = 250"
+    pool = functools.partial(ProcessPoolExecutor, initializer=exec, initargs=(small,))
+    monkeypatch.setattr(write, "ProcessPoolExecutor", pool)
     one, two = make(tmp_path / "one", 1_000), make(tmp_path / "two", 1_000, threads=2)
 
     names = sorted(str(path.relative_to(one)) for path in one.rglob("*.parquet"))
