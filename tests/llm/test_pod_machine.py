@@ -515,3 +515,59 @@ def test_the_cost_of_a_pod_is_never_less_than_what_is_billed(tmp_path: Path) -> 
     assert replace(asked, asked=0.0, price=2.0, last_seen=1800.0).cost(3600.0) == 2.0
     assert replace(asked, asked=0.0, last_seen=1800.0, gone=1900.0).cost(1e6) == pytest.approx(1900 / 3600)
     assert replace(asked, asked=0.0, gone=1900.0).cost(1e6) == 0.0  # it was never there
+
+
+def test_a_pod_that_is_only_unlisted_is_not_gone(tmp_path: Path) -> None:
+    """The list lacks it for longer than lists may lag, but its id is known: no second pod works beside it."""
+    story = Story(tmp_path, [])
+    story.act("follow", 6, 1)
+    story.cloud.blank = story.cloud.now + 9 * MINUTE
+    story.act("follow", 8, 1)
+
+    assert [one.gone for one in story.jobs.pods(KEY)] == [None]
+    assert story.end().state == "succeeded"
+    assert len(story.cloud.made) == 1
+    story.jobs.close()
+
+
+def test_a_pod_that_comes_back_is_ended_before_another_is_made(tmp_path: Path) -> None:
+    """Taken for gone and listed again, it is let go first: two never work side by side."""
+    story = Story(tmp_path, [])
+    story.act("follow", 4, 1)
+    (intent,) = story.jobs.pods(KEY)
+    with story.jobs.change():
+        story.jobs.put(replace(intent, gone=story.cloud.now))
+        story.jobs.move(story.job, "retry", "taken for gone", story.cloud.now)
+
+    assert story.machine.step(KEY, story.errand).state == "releasing"
+    story.act("follow", 8, 1)
+
+    first = story.cloud.made["p0"]
+    assert first.ended is not None
+    assert all(one.made >= first.ended for id, one in story.cloud.made.items() if id != "p0")
+    story.jobs.close()
+
+
+def test_a_pod_whose_price_rises_is_let_go_and_counted_at_the_higher_price(tmp_path: Path) -> None:
+    """What is billed is looked at as long as a pod lives, not at its making alone."""
+    story = Story(tmp_path, [])
+    story.act("follow", 4, 1)
+    story.cloud.made["p0"].price = 1.5
+
+    assert story.machine.step(KEY, story.errand).state == "releasing"
+
+    assert [one.price for one in story.jobs.pods(KEY)] == [1.5]
+    story.jobs.close()
+
+
+def test_the_reaper_ends_at_the_deadline(tmp_path: Path) -> None:
+    """By the name alone: not a second before, and nothing of others."""
+    story = Story(tmp_path, ["stuck"])
+    story.act("follow", 4, 0)
+    (pod,) = story.cloud.made.values()
+
+    for now, late in ((pod.deadline - 1, False), (pod.deadline, True)):
+        (found,) = reaper.look(story.cloud, lambda now=now: now, end=True)  # type: ignore[misc]
+        assert (found.late, found.ended) == (late, late)
+        assert (pod.ended is not None) == late
+    story.jobs.close()
