@@ -27,6 +27,7 @@ from resolver.cluster.graph import components
 from resolver.database import quote
 from resolver.evaluate import bootstrap, counts
 from resolver.judges.features import clinical, demographic
+from resolver.judges.features.population import CODED
 from resolver.judges.learned import Learned
 from resolver.learn import SHIPPED, judged, labelled, populations, sample, unlabelled
 from resolver.learn.labelled import Population
@@ -34,7 +35,7 @@ from resolver.progress import PlainProgress
 
 HEIGHT = "8302-2"
 SPLINK = demographic.SPLINK.name
-CODES = ("codes_", *(f"{kind}_" for kind in clinical.CODED))
+CODES = ("codes_", *(f"{kind}_" for kind in CODED))
 TOLD = ("told_", "birth_told", "before_birth")
 COLUMNS = ("", "labels", "precision", "recall", "F1", "split", "impure", "CPU s")
 
@@ -232,7 +233,7 @@ def _row(
         cluster = np.asarray(components(drawn.records, drawn.left[linked], drawn.right[linked]), dtype=np.int64)
     else:
         cost = judged.same_source(drawn, logit)
-        cluster = judged.persons(drawn, logit, unscored=labelled.UNSCORED, cost=cost)
+        cluster = judged.persons(drawn, logit, unscored=labelled.UNSCORED, cost=cost, against=labelled.AGAINST)
     laid = counts.lay(population.person, cluster)
     right, predicted, true = (
         float((column - 1).sum() / 2) for column in (laid.in_both, laid.in_cluster, laid.in_person)

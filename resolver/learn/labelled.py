@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from resolver.cluster.graph import scramble
 from resolver.errors import TrainingError
 from resolver.evaluate import counts
 from resolver.judges.features import Feature, clinical, demographic, glance
@@ -28,6 +29,9 @@ LEAVES = 31
 # As by default in a run: log-odds of a pair that was never scored, and how much what speaks against a join counts.
 UNSCORED, AGAINST = -1.5, 0.5
 FEWEST = 200  # true pairs among the candidates of all populations together
+# Nine in ten candidates are strangers whom Splink tells apart. One in so many of those below these log-odds is learned
+# from, and counts for all of them: the others would teach the same.
+FAR, ONE_IN = -4.0, 8
 
 Ints = NDArray[np.int64]
 
@@ -39,6 +43,7 @@ class Population:
     person: Ints  # per record; -1 where the truth does not know it
     profile: profile.Profile
     slices: dict[str, tuple[Ints, list[str]]]  # per record the number of its value, and the values
+    weight: Floats | None = None  # per pair how many it stands for; none: each for itself
 
     @property
     def known(self) -> NDArray[np.bool_]:
@@ -62,15 +67,16 @@ class _Stack:
     @classmethod
     def of(cls, populations: Sequence[Population]) -> _Stack:
         labels, weights, left, right = [], [], [], []
-        mean = float(np.mean([one.known.sum() for one in populations]))
+        mean = float(np.mean([one.known.sum() for one in populations]))  # keeps weights near one
         for one in populations:
             rows = one.known
             fold = _person_folds(one.person)
             labels.append(one.labels[rows])
-            weights.append(np.full(int(rows.sum()), mean / max(int(rows.sum()), 1)))
+            stands_for: Floats = np.ones(int(rows.sum())) if one.weight is None else one.weight[rows]
+            weights.append(stands_for * mean / max(float(stands_for.sum()), 1.0))
             left.append(fold[one.sample.left[rows]])
             right.append(fold[one.sample.right[rows]])
-        return cls(*(np.concatenate(parts) for parts in (labels, weights, left, right)))
+        return cls(np.concatenate(labels), np.concatenate(weights), np.concatenate(left), np.concatenate(right))
 
     def taught(self, rows: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
         return [rows & (self.left != fold) & (self.right != fold) for fold in range(FOLDS)]
@@ -87,28 +93,37 @@ class _Stack:
         return self.weights * np.where(self.labels > 0, 1.0, FOLDS)
 
 
+def thinned(population: Population) -> Population:
+    """The population with fewer of the false pairs that Splink tells apart; which ones hangs on the pair alone."""
+    sample = population.sample
+    far = (population.labels == 0) & (sample.splink < FAR)
+    kept = np.flatnonzero(~far | (scramble(sample.left, sample.right) % ONE_IN == 0))
+    return replace(population, sample=sample.take(kept), weight=np.where(far[kept], float(ONE_IN), 1.0))
+
+
 def train(populations: Sequence[Population], *, seed: int, threads: int) -> Learned:
     """The judges' models, calibrated, with a card that says what they were fitted to."""
-    stack = _Stack.of(populations)
+    taught = [thinned(one) for one in populations]
+    stack = _Stack.of(taught)
     if stack.labels.sum() < FEWEST:
         raise TrainingError(
             f"{int(stack.labels.sum())} true pairs among the candidates are too few to train on; {FEWEST} are needed.",
             do="Give more or larger labelled populations.",
         )
     everyone = np.ones(len(stack.labels), dtype=bool)
-    fields = np.vstack([one.sample.demographic[one.known] for one in populations])
+    fields = np.vstack([one.sample.demographic[one.known] for one in taught])
     alone, crossed = _model(fields, demographic.FEATURES, stack, everyone, seed, threads)
     both, final = None, crossed
-    with_histories = np.concatenate([one.sample.known[one.known] for one in populations])
+    with_histories = np.concatenate([one.sample.known[one.known] for one in taught])
     if with_histories.any():
-        table = np.hstack([fields, np.vstack([one.sample.clinical[one.known] for one in populations])])
+        table = np.hstack([fields, np.vstack([one.sample.clinical[one.known] for one in taught])])
         low, high = CLINICAL_BOUNDS
         # Pairs that the demographics settle are not asked about, so they bend no line; they teach all the same.
         features = (*demographic.FEATURES, *clinical.FEATURES)
         both, joint = _model(table, features, stack, with_histories, seed, threads)
         answered = with_histories & (crossed > low) & (crossed < high) & np.isfinite(joint)
         final = np.where(answered, joint, crossed)
-    gates = _gates(populations, stack, fields, final, seed, threads)
+    gates = _gates(taught, stack, fields, final, seed, threads)
     card = {
         "populations": [
             {

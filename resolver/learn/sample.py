@@ -7,7 +7,7 @@ Knows nothing of labels or of how they come about.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
@@ -60,6 +60,12 @@ class Sample:
 
     def __len__(self) -> int:
         return len(self.left)
+
+    def take(self, rows: NDArray[np.int64]) -> Sample:
+        """These pairs alone, of the same records."""
+        of_pairs = ("left", "right", "splink", "demographic", "clinical", "known", "glance")
+        tables = {name: getattr(self, name) for name in of_pairs}
+        return replace(self, **{name: table[rows] for name, table in tables.items() if table is not None})
 
 
 def draw(
