@@ -204,11 +204,15 @@ class Jobs:
         return found
 
     def reopen(self, key: str, terms: Terms, now: float) -> None:
-        """Try a job that failed or was cancelled once more, on these terms. What it has cost still counts."""
+        """Do a job that is over once more, on these terms. What it has cost still counts, how often it was tried not."""
         with self.change():
+            (used,) = self._con.execute(
+                "SELECT count(*) FROM pods WHERE job = ? AND asked IS NOT NULL", [key]
+            ).fetchone()
+            terms = replace(terms, attempts=terms.attempts + used)
             self._con.execute(
                 "UPDATE jobs SET state = 'retry', why = 'asked for again', cancelled = 0, changed = ?, terms = ?,"
-                " attempt = attempt + 1 WHERE key = ? AND state IN ('failed', 'cancelled')",
+                " attempt = attempt + 1 WHERE key = ? AND state IN ('succeeded', 'failed', 'cancelled')",
                 [now, json.dumps(asdict(terms)), key],
             )
 

@@ -572,3 +572,18 @@ def test_the_reaper_ends_at_the_deadline(tmp_path: Path) -> None:
         assert (found.late, found.ended) == (late, late)
         assert (pod.ended is not None) == late
     story.jobs.close()
+
+
+def test_a_job_that_failed_is_tried_again_when_asked_for(tmp_path: Path) -> None:
+    """As many further pods as the terms allow, after the parts that are done; what the first ones cost still counts."""
+    story = Story(tmp_path, ["restarts"] * 3)
+    assert story.end().state == "failed"
+    story.cloud.parts = {0}
+    spent = sum(one.cost(story.cloud.now) for one in story.jobs.pods(KEY))
+
+    story.jobs.reopen(KEY, TERMS, story.cloud.now)
+
+    assert story.end().state == "succeeded"
+    assert len(story.cloud.made) == 4
+    assert sum(one.cost(story.cloud.now) for one in story.jobs.pods(KEY)) > spent > 0
+    story.jobs.close()
