@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resolver import amounts
+from resolver.cli.run import typed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,12 +54,12 @@ def check(
     if as_json:
         click.echo(json.dumps(found, indent=2, default=str))
     else:
-        _show(found, config)
+        _show(found, typed(config, overrides))
     if found["faults"]:
         context.exit(1)
 
 
-def _show(found: dict[str, Any], config: Path) -> None:
+def _show(found: dict[str, Any], config: str) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)

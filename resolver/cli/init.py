@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import click
@@ -64,4 +65,4 @@ def init(data: Path, out: Path, force: bool, with_schema: bool, as_json: bool) -
         click.echo(f"not recognised: {path}")
     if found.truth:
         click.echo(f"truth: {found.truth}")
-    click.echo(f"\nWritten to {out}. Next: resolver check {out}")
+    click.echo(f"\nWritten to {out}. Next: resolver check {shlex.quote(str(out))}")

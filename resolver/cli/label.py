@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import shutil
 import sys
 from dataclasses import asdict
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from resolver import amounts
 from resolver.errors import UsageError
 
 if TYPE_CHECKING:
@@ -282,8 +284,8 @@ class _Session:
         self._say(why, bold=True)
         self._say(_standing(self.survey))
         if self.answered:
-            many = "s" if len(self.answered) > 1 else ""
-            self._say(f"{len(self.answered):,} answer{many} stored. The next run uses them: resolver run {self.what}")
+            stored, again = amounts.many(len(self.answered), "answer"), shlex.quote(self.what)
+            self._say(f"{stored} stored. The next run uses them: resolver run {again}")
 
     def _show(self, asked: Asked) -> None:
         from resolver.label import sides

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -344,7 +345,8 @@ def _correct(
         events = queries.changes(change.con, change.event)
     _events(events, as_json)
     if not as_json:
-        click.echo(f"To take it back: resolver mpi undo {config or f'--index {path}'} {change.event}")
+        place = shlex.quote(str(config)) if config else f"--index {shlex.quote(str(path))}"
+        click.echo(f"To take it back: resolver mpi undo {place} {change.event}")
 
 
 def _events(found: list[dict[str, Any]], as_json: bool) -> None:
