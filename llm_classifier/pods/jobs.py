@@ -204,12 +204,12 @@ class Jobs:
         return found
 
     def reopen(self, key: str, terms: Terms, now: float) -> None:
-        """Do a job that is over once more, on these terms. What it has cost still counts, how often it was tried not."""
+        """Do a job that is over once more, on these terms. What it has cost still counts."""
         with self.change():
             (used,) = self._con.execute(
                 "SELECT count(*) FROM pods WHERE job = ? AND asked IS NOT NULL", [key]
             ).fetchone()
-            terms = replace(terms, attempts=terms.attempts + used)
+            terms = replace(terms, attempts=terms.attempts + used)  # as many again
             self._con.execute(
                 "UPDATE jobs SET state = 'retry', why = 'asked for again', cancelled = 0, changed = ?, terms = ?,"
                 " attempt = attempt + 1 WHERE key = ? AND state IN ('succeeded', 'failed', 'cancelled')",

@@ -183,3 +183,47 @@ def test_a_pod_without_a_name_spoils_the_list(fake: Any, runpod: RunPod) -> None
 
     with pytest.raises(ProviderError, match="without id or name"):
         runpod.pods()
+
+
+WORDS = {
+    "PROVISIONING": "starting",
+    "STARTING": "starting",
+    "RUNNING": "running",
+    "EXITED": "exited",
+    "ERROR": "exited",
+}
+
+
+@pytest.mark.parametrize(("word", "status"), {**WORDS, "SOMETHING NEW": "running"}.items())
+def test_words_for_the_state_of_a_pod(fake: Any, runpod: RunPod, word: str, status: str) -> None:
+    """A word that nobody knows is taken for a pod that costs money."""
+    pod = runpod.launch(Order(NAME, L4, "image"))
+    fake.pods[pod.id]["status"] = word
+
+    assert [one.status for one in runpod.pods()] == [status]
+
+
+def test_a_pod_that_is_terminated_is_gone(fake: Any, runpod: RunPod) -> None:
+    """It may be told of a little longer, but nothing of it is left to end or to pay."""
+    pod = runpod.launch(Order(NAME, L4, "image"))
+    fake.pods[pod.id]["status"] = "TERMINATED"
+
+    assert runpod.describe(pod.id) is None
+    assert [one.status for one in runpod.pods()] == ["gone"]
+
+
+def test_what_is_kept_of_a_pod_is_not_its_environment(fake: Any, runpod: RunPod) -> None:
+    """Image, GPU and place are facts worth keeping; the provider also shows the job's seal, which is not."""
+    fake.center = "EU-RO-1"
+
+    pod = runpod.launch(Order(NAME, L4, "image@sha256:0", {"RESOLVER_JOB_SEAL": "secret"}))
+
+    assert {**pod.facts, "created": ""} == {
+        "image": "image@sha256:0",
+        "gpu": "NVIDIA L4",
+        "cloud": "SECURE",
+        "data_center": "EU-RO-1",
+        "created": "",
+    }
+    assert pod.region == "EU-RO-1"
+    assert "secret" not in repr(pod)
