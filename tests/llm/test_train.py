@@ -18,7 +18,7 @@ from llm_classifier.settings.train import TrainSettings
 from resolver.errors import RunError, TrainingError, UsageError
 from resolver.progress import Progress
 
-pytestmark = pytest.mark.llm
+pytestmark = [pytest.mark.llm, pytest.mark.slow]
 
 QUICK: dict[str, Any] = {
     "epochs": 1.0,

@@ -19,7 +19,7 @@ from llm_classifier.cli import workflow as command
 from llm_classifier.registry.store import Registry
 from resolver.errors import QualityGateError, UsageError
 
-pytestmark = pytest.mark.llm
+pytestmark = [pytest.mark.llm, pytest.mark.slow]
 
 
 def _module(name: str, path: Path) -> Any:

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from resolver.errors import UsageError
 
+pytestmark = pytest.mark.slow
+
 RECORDS = [f"{source}:{number}" for source in "ab" for number in range(4)]
 
 run_steps = st.tuples(
