@@ -49,6 +49,8 @@ FEATURES: tuple[Feature, ...] = (
 
 names = tuple(feature.name for feature in FEATURES)
 
+BLOCK = 5_000  # pairs worked on at once, so that what is between stays in the processor's near memory
+
 # The number of a value that is not there; hashes of values are not below 0.
 _NONE = -1
 _NUMBERED = {
@@ -85,10 +87,16 @@ class GlanceFeatures:
 
     def of(self, left: Ints, right: Ints, splink: NDArray[np.float64]) -> Table:
         """One row per pair. `left`, `right`: places of records in the order of rid. `splink`: its scores, if there."""
+        table = np.empty((len(left), len(FEATURES)), dtype=np.float32)
+        for start in range(0, len(left), BLOCK):
+            rows = slice(start, start + BLOCK)
+            self._fill(table[rows], left[rows], right[rows], splink[rows])
+        return table
+
+    def _fill(self, table: Table, left: Ints, right: Ints, splink: NDArray[np.float64]) -> None:
         one, other = self.numbers[left], self.numbers[right]
         known = (one != _NONE) & (other != _NONE)
         same = (one == other) & known
-        table = np.empty((len(left), len(FEATURES)), dtype=np.float32)
         compared = len(FIELDS) + len(INITIALS)
         table[:, :compared] = same[:, :compared]
         table[:, :compared][~known[:, :compared]] = np.nan
@@ -119,7 +127,6 @@ class GlanceFeatures:
         )
         for place, values in enumerate(rest, start=compared):
             table[:, place] = values
-        return table
 
 
 def _alike(one: NDArray[np.int32], other: NDArray[np.int32]) -> NDArray[np.float32]:
