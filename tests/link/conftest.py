@@ -13,6 +13,7 @@ import duckdb
 import pytest
 
 from resolver import link, settings, tables
+from resolver.link import training
 from resolver.progress import Progress
 from resolver.stage import Facts, StageContext
 
@@ -116,8 +117,8 @@ def write_events(path: Path, rows: Sequence[Sequence[Any]] = ()) -> Path:
 class Linked:
     """A finished link stage: where its files lie, and what it said."""
 
-    def __init__(self, folder: Path, facts: Facts) -> None:
-        self.folder, self.facts = folder, facts
+    def __init__(self, folder: Path, facts: Facts, trained: training.Trained | None = None) -> None:
+        self.folder, self.facts, self.trained = folder, facts, trained
         self.files = {
             "records": folder / "records.parquet",
             "events": folder / "events.parquet",
@@ -184,13 +185,30 @@ def records(tmp_path: Path) -> Callable[[Sequence[Mapping[str, Any]]], Path]:
 
 @pytest.fixture(scope="session")
 def rows() -> list[dict[str, Any]]:
-    return registry(260)
+    return registry(200)
 
 
 @pytest.fixture(scope="session")
 def linked(tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]]) -> Linked:
     """The link stage over the registry, trained; shared by tests that only read it."""
-    return run_link(tmp_path_factory.mktemp("linked"), rows)
+    kept: list[training.Trained] = []
+    train = training.train
+
+    def keeping(*given: Any) -> training.Trained:
+        kept.append(train(*given))
+        return kept[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "train", keeping)
+        found = run_link(tmp_path_factory.mktemp("linked"), rows)
+    found.trained = kept[0]
+    return found
+
+
+@pytest.fixture
+def taught(linked: Linked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What training learned from the registry, in place of training anew: for tests of what comes after it."""
+    monkeypatch.setattr(training, "train", lambda *given: linked.trained)
 
 
 @pytest.fixture

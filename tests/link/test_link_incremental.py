@@ -32,17 +32,31 @@ def _changed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return kept + new
 
 
+def _strangers(persons: int) -> list[dict[str, Any]]:
+    """Three records of each person, of which the first and the third share no value, and the second has all."""
+    rows = []
+    for person in range(persons):
+        names = {"first_name": f"ZO{'ABCDEFGH'[person % 8]}E", "last_name": f"QUI{'KLMNOPRS'[person % 8]}LE"}
+        numbers = {"ssn": f"{700_000_000 + person * 7919}", "phone": f"{6_170_000_000 + person * 104_729}"}
+        for copy, held in enumerate((names, names | numbers, numbers)):
+            rows.append(held | {"source": f"odd_{copy}", "source_record_id": f"{person:05}", "person": 10_000 + person})
+    return rows
+
+
+@pytest.mark.usefixtures("taught")
 @pytest.mark.parametrize(
     "options", [{"max_block": 2000, "max_candidates_per_record": 2, "floor_logit": -40.0}, {"max_block": 12}]
 )
 def test_adding_equals_scoring_everything(run: Any, rows: list[dict[str, Any]], options: dict[str, Any]) -> None:
-    """New, changed and removed records: same pairs, same log-odds, same rules, also where blocks pass their cap and
-    where the budget cuts proposals off."""
+    """New, changed and removed records: same pairs, same log-odds, same rules, also where blocks pass their cap, where
+    the budget cuts proposals off, and where a third record proposes a pair."""
+    rows = rows[:220] + _strangers(24)
     base = run(rows, events=_heights(rows, 3), **options)
     later = _changed(rows)
     added = run(later, events=_heights(later, 3), base=base.files, **options)
     whole = run(later, events=_heights(later, 3), model=str(base.files["link_model.json"]), **options)
 
+    assert base.facts["pairs_that_a_third_record_proposes"] > 10 < added.facts["pairs_that_a_third_record_proposes"]
     assert added.facts["pairs_carried_over"] > 0
     assert added.facts["pairs_scored"] < whole.facts["pairs_scored"]
     assert added.pairs() == whole.pairs()

@@ -45,6 +45,7 @@ def test_same_input_gives_the_same_bytes(run: Any, linked: Any, rows: list[dict[
         assert again.files[name].read_bytes() == linked.files[name].read_bytes(), name
 
 
+@pytest.mark.usefixtures("taught")
 def test_budget_is_kept(run: Any, rows: list[dict[str, Any]]) -> None:
     """A smaller budget gives fewer candidates, within it: the best of more that were proposed and scored."""
     small = run(rows, max_candidates_per_record=1.0, floor_logit=-40.0)
@@ -54,11 +55,12 @@ def test_budget_is_kept(run: Any, rows: list[dict[str, Any]]) -> None:
     assert min(logit for _, _, _, logit in small.pairs()) >= small.facts["kept_from_logit"] > -40
 
 
+@pytest.mark.usefixtures("taught")
 def test_a_hub_is_named_and_left_out(run: Any, rows: list[dict[str, Any]]) -> None:
     """One phone number for every record is reported by field and count, and proposes no pairs."""
-    found = run([row | {"phone": "6175550100"} for row in rows], max_block=100)
+    found = run([row | {"phone": "6175550100"} for row in rows[:150]], max_block=100)
 
-    assert {"field": "phone", "values": 1, "records": len(rows)} in found.facts["hubs"]
+    assert {"field": "phone", "values": 1, "records": 150} in found.facts["hubs"]
     assert found.facts["candidates_per_record"] < 26
     assert "6175550100" not in json.dumps(found.facts)
 
@@ -84,10 +86,11 @@ def test_identical_records_do_not_explode(run: Any, rows: list[dict[str, Any]], 
     assert all(logit > 0 for _, _, _, logit in found.pairs())
 
 
+@pytest.mark.usefixtures("taught")
 def test_one_person_listed_many_times_hides_nobody(run: Any, rows: list[dict[str, Any]]) -> None:
     """Three hundred copies of a record leave the other pairs of the registry as they were."""
     copies = [rows[0] | {"source": "crowd", "source_record_id": f"{number:05}"} for number in range(300)]
-    found = run(rows + copies)
+    found = run(rows[:150] + copies)
     ids = found.ids()
     twin = next(row for row in rows[1:] if row["person"] == rows[0]["person"])
     at = ids.index(f"{twin['source']}:{twin['source_record_id']}")
@@ -125,6 +128,7 @@ def test_untrainable_comparison_stops_the_run(run: Any, rows: list[dict[str, Any
     assert MARKER not in str(caught.value)
 
 
+@pytest.mark.usefixtures("taught")
 def test_absurdly_long_names_are_no_burden(run: Any, rows: list[dict[str, Any]]) -> None:
     """Names of ten thousand letters are compared by their beginnings."""
     found = run([row | {"last_name": row["last_name"] * 2000} for row in rows[:150]])
