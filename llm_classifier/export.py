@@ -57,7 +57,7 @@ def export(model: Path, out: Path, *, progress: Progress) -> Exported:
     told = artifact.check(model)
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"{out} is not empty.", do="Give a folder that does not exist yet.")
-    prompts, before = golden.read(model)
+    prompts, _ = golden.read(model)
     quiet()
     scratch = files.temporary(out)
     shutil.rmtree(scratch, ignore_errors=True)
@@ -78,15 +78,27 @@ def export(model: Path, out: Path, *, progress: Progress) -> Exported:
             raise DamagedError("The merged model gives no number for some golden prompts.", do="Train it again.")
         tolerance = math.ceil(100 * max(LEAST_TOLERANCE, ROOM * rounding)) / 100
         golden.write(scratch, prompts, after)
-        files.write_json(scratch / artifact.SERVING, manifest(scratch, exported, tolerance, out.name))
+        serving = manifest(scratch, exported, tolerance, out.name) | {"rounding": rounding}
+        files.write_json(scratch / artifact.SERVING, serving)
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.exists():
             out.rmdir()
         scratch.replace(out)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    return read(model, out)
+
+
+def read(model: Path, out: Path) -> Exported:
+    """What was exported from a model, and how far its answers have moved."""
+    told = files.read_json(
+        out / artifact.SERVING,
+        missing=UsageError(f"{out} holds no exported model ({artifact.SERVING} is missing).", do="Export it again."),
+        do="Export the model again.",
+    )
+    moved = float(np.abs(golden.read(out)[1] - golden.read(model)[1]).max())
     size = sum(path.stat().st_size for path in out.iterdir())
-    return Exported(out, exported, float(np.abs(after - before).max()), rounding, tolerance, size)
+    return Exported(out, artifact.check(out), moved, told["rounding"], told["tolerance"], size)
 
 
 def manifest(folder: Path, told: Artifact, tolerance: float, name: str) -> dict[str, Any]:

@@ -7,28 +7,52 @@ from pathlib import Path
 
 import click
 
+from llm_classifier.cli.rented import Wanted, desk
+from llm_classifier.cli.rented import options as rented_options
 from llm_classifier.score import NAMES
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder that does not exist yet.")
+@click.option(
+    "--rented",
+    type=click.Path(path_type=Path),
+    metavar="CONFIG",
+    help="On a machine that section pods of this config names: launch, then collect.",
+)
+@rented_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, no progress.")
-def export(model: Path, out: Path, as_json: bool) -> None:
+def export(model: Path, out: Path, rented: Path | None, as_json: bool, **wanted: bool) -> None:
     """Make one folder of a trained MODEL that vLLM loads as it is.
 
     An adapter is merged into a fresh base in bfloat16; one that was trained on four bits stays in four bits. Beside the
     weights lie golden logits made with them, and serving.json: how a server is started and asked, and how far its
     answers may be off.
 
+    With --rented, the first call packs the model and its base, launches a machine and ends with exit code 75; later
+    calls say how it stands, or take the folder home, hold it against the model, and put it where --out says.
+
     \b
     resolver llm export runs/trained --out models/merged
+    resolver llm export runs/trained --out models/merged --rented llm.yaml
     resolver llm verify models/merged
     """
     from llm_classifier.export import export as make
     from resolver.progress import for_terminal
 
-    made = make(model, out, progress=for_terminal(quiet=as_json))
+    own, shown = Wanted(**wanted), for_terminal(quiet=as_json)
+    own.check(rented=rented is not None)
+    if rented is None:
+        made = make(model, out, progress=shown)
+    else:
+        office = desk(rented, (), "resolver llm export MODEL --out OUT --rented CONFIG")
+        if own.cancelled(office):
+            return
+        from llm_classifier.pods import models
+
+        with own.allowed():
+            made = models.exported(model, out.absolute(), office, shown)
     told = json.loads((out / "serving.json").read_text(encoding="utf-8"))
     if as_json:
         figures = {"moved": made.moved, "rounding": made.rounding, "tolerance": made.tolerance, "bytes": made.bytes}

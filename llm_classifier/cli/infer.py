@@ -16,10 +16,9 @@ from resolver.cli.lazy import Lazy
 from resolver.cli.run import CONFIG, JSON, SET
 
 if TYPE_CHECKING:
+    from llm_classifier.pods.desk import Desk
     from llm_classifier.pods.jobs import Intent
-    from llm_classifier.pods.providers import Provider
     from llm_classifier.pods.reaper import Found
-    from resolver.settings import Settings
 
 
 @click.command()
@@ -42,7 +41,8 @@ def infer(config: Path, wait: bool, again: bool, cancel: bool, overrides: tuple[
     resolver infer my.yaml --wait          all in one go
     resolver infer my.yaml --cancel        end its workers
     """
-    from llm_classifier.pods import asking
+    from llm_classifier.pods import asking, cancelling
+    from llm_classifier.pods.desk import Desk
     from resolver import settings
     from resolver.cli.run import typed, whole_way
     from resolver.errors import UsageError
@@ -53,41 +53,10 @@ def infer(config: Path, wait: bool, again: bool, cancel: bool, overrides: tuple[
     if "llm" not in loaded.adjudicate.judges:
         raise UsageError(f"{config} does not ask the judge llm.", do="Add llm to adjudicate.judges.")
     if cancel:
-        click.echo(_cancel(loaded))
+        click.echo(cancelling.cancel(Desk.of_run(loaded)))
         return
     with asking.allowing(asking.Leave(launch=True, wait=wait, again=again)):
         whole_way(loaded, typed(config, overrides), as_json=as_json)
-
-
-def _cancel(settings: Settings) -> str:
-    from llm_classifier.pods import asking, opening
-    from llm_classifier.pods.jobs import Jobs
-    from llm_classifier.pods.machine import Machine
-
-    jobs = Jobs(asking.place_of_jobs(settings))
-    try:
-        left = [job for job in jobs.all() if not job.over]
-        if not left:
-            return "No job is under way."
-        machine = Machine(jobs, asking.provider(settings), time.time)
-        for job in left:
-            jobs.cancel(job.key)
-            for _ in range(asking.STEPS):
-                with opening.leftovers(job.key, settings.pods, asking.home_of_pods(settings)) as left_of_it:
-                    job = machine.step(job.key, left_of_it)
-                if job.over:
-                    break
-        spent = sum(asking.facts(jobs, job.key)["spent_usd"] for job in left)
-        over = [jobs.get(job.key) for job in left]
-        waiting = [job for job in over if job is not None and not job.over]
-    finally:
-        jobs.close()
-    if waiting:
-        return f"{len(waiting)} jobs are being cancelled: their machines are not gone yet. Call it again."
-    cost = f" They cost {spent:.2f} USD." if spent else ""
-    return (
-        f"{len(left)} {'job is' if len(left) == 1 else 'jobs are'} cancelled, and no machine of theirs is left.{cost}"
-    )
 
 
 @click.command("list")
@@ -133,14 +102,12 @@ def clean(config: Path, everything: bool, overrides: tuple[str, ...], as_json: b
     \b
     resolver pods clean my.yaml
     """
-    from llm_classifier.pods import asking, cleaning
-    from llm_classifier.pods.jobs import Jobs
-    from resolver import settings
+    from llm_classifier.pods import cleaning
 
-    loaded = settings.load(config, overrides)
-    jobs = Jobs(asking.place_of_jobs(loaded))
+    desk = _desk(config, overrides)
+    jobs = desk.jobs()
     try:
-        gone = cleaning.clean(jobs, loaded.pods, asking.home_of_pods(loaded), everything=everything)
+        gone = cleaning.clean(jobs, desk.pods, desk.home, everything=everything)
     finally:
         jobs.close()
     if as_json:
@@ -149,11 +116,21 @@ def clean(config: Path, everything: bool, overrides: tuple[str, ...], as_json: b
     click.echo("\n".join(f"removed {name[:24]}" for name in gone) or "Nothing of ours is at the bridge.")
 
 
-def _seen(config: Path, overrides: tuple[str, ...]) -> tuple[Provider, Path | None]:
-    """Where machines come from, and the record of their jobs, if it is here."""
-    from llm_classifier.pods import asking
-    from llm_classifier.pods.providers import open_provider
+def _desk(config: Path, overrides: tuple[str, ...]) -> Desk:
+    """Of the config of a run, or of one of `resolver llm`."""
+    from llm_classifier import settings as llm_settings
+    from llm_classifier.pods.desk import Desk
     from resolver import settings
+    from resolver.settings import reading
+
+    if set(reading.content(config)) <= set(llm_settings.LlmSettings.model_fields):
+        return Desk.of_models(llm_settings.load(config, overrides), config)
+    return Desk.of_run(settings.load(config, overrides))
+
+
+def _seen(config: Path, overrides: tuple[str, ...]) -> Desk:
+    """Where machines come from, and where the record of their jobs is, if it is here."""
+    from llm_classifier.pods.desk import RECORD, Desk
     from resolver.errors import UsageError
     from resolver.settings import reading
     from resolver.settings.base import Section
@@ -164,27 +141,26 @@ def _seen(config: Path, overrides: tuple[str, ...]) -> tuple[Provider, Path | No
 
     content = reading.content(config)
     if set(content) != {"pods"}:
-        loaded = settings.load(config, overrides)
-        return asking.provider(loaded), asking.place_of_jobs(loaded)
+        return _desk(config, overrides)
     for override in overrides:
         reading.put(content, override)
     pods = reading.parse(Alone, content, where=str(config), base=config.parent).pods
-    if pods.provider == "local":
+    desk = Desk(pods, pods.jobs or config.absolute().with_name(RECORD))
+    if pods.provider == "local" and not desk.record.exists():
         raise UsageError(
             f"{config} does not say where the run is whose workers are meant.", do="Give the run's config."
         )
-    return open_provider(pods, config.parent), pods.jobs
+    return desk
 
 
 def _show(config: Path, overrides: tuple[str, ...], as_json: bool, *, end: bool) -> None:
     from llm_classifier.pods import reaper
-    from llm_classifier.pods.jobs import Jobs
     from resolver.errors import RunError
 
-    provider, place = _seen(config, overrides)
-    jobs = Jobs(place) if place is not None and place.exists() else None
+    desk = _seen(config, overrides)
+    jobs = desk.jobs() if desk.record.exists() else None
     try:
-        found = reaper.look(provider, time.time, jobs, end=end)
+        found = reaper.look(desk.provider(), time.time, jobs, end=end)
         known = {one.name: one for one in jobs.pods()} if jobs is not None else {}
         told = {job.key: f"{job.state}: {job.why}" for job in jobs.all()} if jobs is not None else {}
     finally:
@@ -251,4 +227,5 @@ def _line(row: Mapping[str, Any]) -> str:
     },
 )
 def pods() -> None:
-    """Workers of `resolver infer`: see them, end those that should be gone, and clear the bridge."""
+    """Machines of `resolver infer`, and of `resolver llm train` and `export` with --rented: see them, end those that
+    should be gone, and clear the bridge."""

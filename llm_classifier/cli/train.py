@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from llm_classifier.cli.rented import Wanted, desk
+from llm_classifier.cli.rented import options as rented_options
 from resolver.errors import ResolverError, TrainingError, UsageError
 
 if TYPE_CHECKING:
@@ -27,27 +30,45 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
     help="Of a config with lists: run all in turn, list a command per run, or print a Slurm array script.",
 )
 @click.option("--job", type=click.IntRange(min=0), help="Of a config with lists: this run alone, by its number.")
+@click.option("--rented", is_flag=True, help="On a machine that section pods names: launch, then collect.")
+@rented_options
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else.")
-def train(config: Path, overrides: tuple[str, ...], sweep: str, job: int | None, quiet: bool, as_json: bool) -> None:
+def train(
+    config: Path,
+    overrides: tuple[str, ...],
+    sweep: str,
+    job: int | None,
+    rented: bool,
+    quiet: bool,
+    as_json: bool,
+    **wanted: bool,
+) -> None:
     """Train the language-model judge as the section train of CONFIG says (configs/llm.yaml).
 
     After a kill, the same command goes on from the last checkpoint. A list in the section makes a sweep: every
     combination of the lists' values is a run of its own, in a folder of its own; what is finished is not done again.
+
+    With --rented, the first call packs base, data set and settings, launches a machine and ends with exit code 75:
+    come back later. Later calls say how it stands, or take the model home, hold it against what was asked, and put it
+    where train.out says. Columns that only evaluation reads stay here, for resolver llm validate.
 
     \b
     resolver llm train llm.yaml
     resolver llm train llm.yaml --set train.method=qlora --set train.out=qlora
     resolver llm train llm.yaml --set 'train.learning_rate=[1e-4, 2e-4]' --set 'train.rank=[8, 16]'
     resolver llm train llm.yaml --sweep slurm > sweep.sh && sbatch sweep.sh
+    resolver llm train llm.yaml --rented             launch; again later: collect
+    resolver llm train llm.yaml --rented --wait      all in one go
+    resolver llm train llm.yaml --rented --cancel    end its machine
     """
-    import json
-
     from llm_classifier.train import RECORD
     from llm_classifier.train import sweep as sweeps
     from llm_classifier.train import train as do
     from resolver import progress
 
+    own = Wanted(**wanted)
+    own.check(rented=rented)
     found = sweeps.runs(config, overrides)
     many = bool(found[0].name)
     if job is not None:
@@ -66,7 +87,20 @@ def train(config: Path, overrides: tuple[str, ...], sweep: str, job: int | None,
     shown = progress.for_terminal(quiet or as_json)
     failed: list[tuple[Run, ResolverError]] = []
     made: list[Artifact] = []
-    for run in found:
+    if rented:
+        office = desk(config, overrides, "resolver llm train CONFIG --rented")
+        if own.cancelled(office):
+            return
+        if len(found) > 1:
+            raise UsageError(
+                f"{config} asks for {len(found)} runs, and a rented machine does one.",
+                do="Launch each by its number: --rented --job 0, and so on; --sweep list shows them.",
+            )
+        from llm_classifier.pods import models
+
+        with own.allowed():
+            made.append(models.trained(found[0].settings, office, shown))
+    for run in () if rented else found:
         if run.name and not (quiet or as_json):
             shown.say(f"run {run.name}")
         try:
@@ -78,12 +112,12 @@ def train(config: Path, overrides: tuple[str, ...], sweep: str, job: int | None,
     rows = sweeps.table(sweeps.runs(config, overrides), RECORD) if many else []
     if rows:
         sweeps.keep(found[0].settings.out.parent, rows)
-    if as_json:
-        click.echo(json.dumps(rows if many else {"out": str(found[0].settings.out), **made[0].metrics}, indent=2))
-    elif many:
-        _show_sweep(rows)
+    if not many:
+        _tell(found[0].settings.out, made[0], as_json)
+    elif as_json:
+        click.echo(json.dumps(rows, indent=2))
     else:
-        _show(found[0].settings.out, made[0])
+        _show_sweep(rows)
     if failed:
         names = ", ".join(run.name for run, _ in failed)
         raise TrainingError(f"{len(failed)} of {len(found)} runs failed ({names}); the first: {failed[0][1]}")
@@ -108,8 +142,6 @@ def calibrate(model: Path, dataset: Path, method: str, score_tokens: int, quiet:
     resolver llm calibrate model dataset
     resolver llm calibrate model dataset --method temperature
     """
-    import json
-
     from llm_classifier import calibrate as calibration
     from resolver import progress
 
@@ -126,7 +158,10 @@ def calibrate(model: Path, dataset: Path, method: str, score_tokens: int, quiet:
         )
 
 
-def _show(out: Path, made: Artifact) -> None:
+def _tell(out: Path, made: Artifact, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"out": str(out), **made.metrics}, indent=2))
+        return
     click.echo(f"{out}: {made.kind}, {made.weights}, {made.made['steps']:,} steps, fingerprint {made.fingerprint}")
     for split, figures in made.metrics.items():
         told = ", ".join(

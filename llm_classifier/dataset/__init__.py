@@ -6,6 +6,7 @@
     canaries.py     strings that are planted to see later whether a model learned them by heart
     make.py         all of it in order; what is left out, and why
     card.py         the data set on disk: its card, its pin, how it is read
+    lean.py         what of it travels to where a model is trained
     hub.py          the copy on a private hub
 
 Knows nothing of models.

@@ -1,6 +1,6 @@
-"""Answers to prompts from a rented machine: launch once, then collect.
+"""What a rented machine makes: launch once, then collect. Answers to prompts here; models in models.py.
 
-Whoever asks gets the answers if they are there. If not, and only if launching is allowed, a job is begun; a job that is
+Whoever asks gets the result if it is there. If not, and only if launching is allowed, a job is begun; a job that is
 under way is taken a few steps on. Either way the caller is told to come back (exit code 75).
 """
 
@@ -8,27 +8,26 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from llm_classifier import artifact
 from llm_classifier.measures import Floats
 from llm_classifier.pods import opening
-from llm_classifier.pods.errand import Scoring
-from llm_classifier.pods.jobs import Job, Jobs, Terms
+from llm_classifier.pods.desk import Desk
+from llm_classifier.pods.errand import Errand
+from llm_classifier.pods.jobs import Job, Jobs
 from llm_classifier.pods.machine import Machine
-from llm_classifier.pods.providers import Provider, open_provider
 from resolver import files
 from resolver.errors import PendingError, RunError
 from resolver.progress import Progress
 from resolver.settings import Settings
 
 PAUSE = 5.0  # seconds between two looks while waiting
-SETTLE = {"local": 0.0, "ssh": 1.0, "runpod": 5.0}  # minutes; a process of this machine is listed at once
 STEPS = 12  # at most in one call that does not wait: from new to provisioning, or from done to released
 
 
@@ -61,44 +60,67 @@ def allowing(leave: Leave) -> Iterator[None]:
 
 def answers(prompts: Sequence[str], model: Path, settings: Settings, progress: Progress) -> Answers:
     """The logit of each prompt, from a finished job; PendingError where there is none yet."""
-    leave, pods = _leave.get(), settings.pods
-    made = artifact.check(model)
-    key = files.digest_of(["score", made.fingerprint, pods.backend, [files.digest_of(one) for one in prompts]])
-    jobs = Jobs(place_of_jobs(settings))
+    desk, fingerprint = Desk.of_run(settings), artifact.check(model).fingerprint
+    key = files.digest_of(["score", fingerprint, desk.pods.backend, [files.digest_of(one) for one in prompts]])
+
+    def errand() -> AbstractContextManager[Errand]:
+        return opening.scoring(prompts, key, fingerprint, model, desk.pods, desk.home, progress)
+
+    told = result(Asked(key, "score", f"{len(prompts):,} prompts wait for a worker."), errand, desk, progress)
+    return Answers(opening.results(prompts, key, desk.home).answers(), told)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One job, as whoever asks for it knows it."""
+
+    key: str  # hash of all that the result depends on
+    kind: str
+    waiting: str = "A worker is needed."  # what to say where nothing may be launched
+    unit: str = "parts"
+    there: Callable[[], bool] | None = None  # whether the result is where it belongs, if it may be taken away again
+
+
+def result(
+    asked: Asked, errand: Callable[[], AbstractContextManager[Errand]], desk: Desk, progress: Progress
+) -> dict[str, Any]:
+    """What a job took, once its result is here; PendingError until then."""
+    leave, key, there = _leave.get(), asked.key, asked.there is not None and asked.there()
+    again = f"Try it again with: {desk.command} --again"
+    jobs = desk.jobs()
     try:
         job = jobs.get(key)
+        if there and (job is None or job.over):
+            return facts(jobs, key)
         if job is None and not leave.launch:
-            raise PendingError(
-                f"{len(prompts):,} prompts wait for a worker.",
-                do="Launch it with: resolver infer CONFIG",
-            )
-        job = jobs.add(key, "score", terms(settings), time.time())
-        if job.state in ("failed", "cancelled"):
+            raise PendingError(asked.waiting, do=f"Launch it with: {desk.command}")
+        job = jobs.add(key, asked.kind, desk.terms(), time.time())
+        lost = job.state == "succeeded" and asked.there is not None
+        if lost or job.state in ("failed", "cancelled"):
             if not (leave.again and leave.launch):
-                raise RunError(
-                    f"Job {key[:12]} {'was cancelled' if job.state == 'cancelled' else 'failed: ' + job.why}.",
-                    do="Try it again with: resolver infer CONFIG --again",
-                )
-            jobs.reopen(key, terms(settings), time.time())
+                how = "failed: " + job.why if job.state == "failed" else "was cancelled"
+                raise RunError(f"Job {key[:12]} {'came home, and is not there now' if lost else how}.", do=again)
+            jobs.reopen(key, desk.terms(), time.time())
+            job = replace(job, state="retry")
         if job.state != "succeeded":
-            machine = Machine(jobs, provider(settings), time.time)
-            fingerprint = made.fingerprint
-            with opening.scoring(prompts, key, fingerprint, model, pods, home_of_pods(settings), progress) as errand:
-                job = _follow(machine, key, errand, leave, progress)
+            machine = Machine(jobs, desk.provider(), time.time)
+            with errand() as own:
+                job = _follow(machine, asked, own, leave, progress)
         if job.state != "succeeded":
-            raise RunError(f"Job {key[:12]} failed: {job.why}.", do="Try it again with: resolver infer CONFIG --again")
+            raise RunError(f"Job {key[:12]} failed: {job.why}.", do=again)
         told = facts(jobs, key)
         if told["spent_usd"]:
             progress.say(f"language model: job {key[:12]} cost {told['spent_usd']:.2f} USD")
-        return Answers(opening.results(prompts, key, home_of_pods(settings)).answers(), told)
+        return told
     finally:
         jobs.close()
 
 
-def _follow(machine: Machine, key: str, errand: Scoring, leave: Leave, progress: Progress) -> Job:
+def _follow(machine: Machine, asked: Asked, errand: Errand, leave: Leave, progress: Progress) -> Job:
     """Step on while steps lead somewhere; with leave to wait, to the end."""
+    key = asked.key
     job, steps = machine.step(key, errand), 1
-    with progress.step("worker", None, "parts") as step:
+    with progress.step("worker", None, asked.unit) as step:
         done = 0
         while not job.over:
             was, job = job, machine.step(key, errand)
@@ -140,29 +162,3 @@ def money(jobs: Jobs, key: str) -> str:
     if not told["spent_usd"] and not told["reserved_usd"]:
         return ""
     return f", {told['spent_usd']:.2f} USD spent, {told['reserved_usd']:.2f} USD reserved"
-
-
-def provider(settings: Settings) -> Provider:
-    return open_provider(settings.pods, home_of_pods(settings) / "machines")
-
-
-def terms(settings: Settings) -> Terms:
-    pods = settings.pods
-    return Terms(
-        hours=pods.hours,
-        grace_minutes=pods.grace_minutes,
-        boot_minutes=pods.boot_minutes,
-        stall_minutes=pods.stall_minutes,
-        settle_minutes=SETTLE[pods.provider] if pods.settle_minutes is None else pods.settle_minutes,
-        attempts=pods.attempts,
-        cap=pods.cap,
-    )
-
-
-def place_of_jobs(settings: Settings) -> Path:
-    return settings.pods.jobs or settings.index_path.with_name("pods.sqlite")
-
-
-def home_of_pods(settings: Settings) -> Path:
-    """Where the files of all jobs are kept."""
-    return place_of_jobs(settings).parent / "pods"

@@ -1,4 +1,4 @@
-"""The model of a job, where it travels over the bridge: packed once per model, unpacked by each worker.
+"""The model of a job, or its base, where it travels over the bridge: packed once per model, unpacked by each worker.
 
 It has a seal of its own, which the job's sealed spec tells, so that many jobs share one copy. Knows nothing of jobs.
 """
@@ -33,15 +33,16 @@ class Carried:
     parcel: HomeParcel
     seal: bytes
     progress: Progress
+    answers: bool = True  # by itself; the base of a model does not
 
     def pack(self) -> dict[str, str]:
         """Bring it to the bridge; what a job's spec tells of it."""
-        if artifact.read(self.folder).weights != "merged":
+        if self.answers and artifact.read(self.folder).weights != "merged":
             raise UsageError(
                 f"{self.folder} is an adapter, which does not travel alone.",
                 do="Set llm.model to an exported model: resolver llm export.",
             )
-        # Pickles are not needed by anybody who serves a model.
+        # Pickles are not needed by anybody who uses a model.
         paths = [one for one in self.folder.iterdir() if one.is_file() and one.suffix not in (".bin", ".pt", ".tmp")]
         with self.progress.step("model to the bridge", sum(one.stat().st_size for one in paths), "bytes") as step:
             index = folders.pack(self.parcel, self.folder, paths, step.advance)
@@ -63,9 +64,12 @@ def unpacked(told: Mapping[str, Any], parcel: Parcel, pod: str, advance: folders
     place = root / pod
     place.mkdir(mode=0o700, exist_ok=True)
     try:
-        folders.unpack(
-            Parcel(parcel.bridge, told["parcel"], bytes.fromhex(told["seal"])), told["index"], place, advance
-        )
+        unpack(told, parcel, place, advance)
         yield place
     finally:
         shutil.rmtree(place, ignore_errors=True)
+
+
+def unpack(told: Mapping[str, Any], parcel: Parcel, place: Path, advance: folders.Advance) -> None:
+    """The model, as `Carried.pack` told of it, into a folder."""
+    folders.unpack(Parcel(parcel.bridge, told["parcel"], bytes.fromhex(told["seal"])), told["index"], place, advance)

@@ -1,7 +1,9 @@
-"""The job's own side, for scoring: packs prompts, orders a machine for them, takes their answers home.
+"""The job's own side: packs what goes in, orders a machine for it, takes home what comes out.
 
-What a worker is told, in its environment: the job's key and seal, its own name and deadline, what opens its end of the
-bridge, where the model is. The seal is the job's alone; with it one can read this job's files and nothing else.
+What all errands have in common, the one for scoring, and that of a job that is only to be put away; building.py has the
+one for making models. What a worker is told, in its environment: the job's key and seal, its own name and deadline,
+what opens its end of the bridge, where the model is. The seal is the job's alone; with it one can read this job's files
+and nothing else.
 """
 
 from __future__ import annotations
@@ -9,10 +11,10 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from llm_classifier.pods.carrying import Carried
 from llm_classifier.pods.machine import Collected, Heartbeat
@@ -28,8 +30,67 @@ from resolver.errors import DamagedError
 AFTER = 3600.0  # seconds past its deadline that a worker's ticket is good for: its last word may be late
 
 
+class Errand(Protocol):
+    """What all errands have in common."""
+
+    parcel: HomeParcel
+    seal: bytes
+    model: Path | Carried | None  # where the rented machine finds the model, or the one to bring there
+    forget: Callable[[], None]  # destroys the seal
+    image: str  # what the rented machine runs, where it runs images
+
+    def asked(self) -> dict[str, str]:
+        """What must make the result; the worker tells the same of itself with it."""
+
+    def pack(self) -> dict[str, Any]:
+        """Bring what goes in to the bridge; the spec, with all that it names there."""
+
+    def names(self, spec: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+        """What the worker reads and writes beside what every worker does."""
+
+    def prepare(self) -> None:
+        self.pack()
+
+    def order(self, name: PodName, offer: Offer) -> Order:
+        spec = self.parcel.get_json(SPEC)
+        # What a worker could not read may have been altered at the bridge, so that another attempt gets it anew.
+        if spec is None or spec["asked"] != self.asked() or name.attempt > 1:
+            spec = self.pack()
+        reads, writes = self.names(spec)
+        started = f"started/{name}"
+        reads = [f"{self.parcel.job}/{one}" for one in (SPEC, *reads, started)]
+        if isinstance(self.model, Carried):
+            reads += self.model.reads(spec["model"])
+        told = {
+            "KEY": self.parcel.job,
+            "SEAL": self.seal.hex(),
+            "POD": str(name),
+            "DEADLINE": str(name.deadline),
+            "SECONDS": f"{name.deadline - time.time():.0f}",
+            "IMAGE": self.image,
+            "MODEL": str(self.model) if isinstance(self.model, Path) else "",
+            **self.parcel.ticket(str(name), reads, [*writes, started, HEARTBEAT, DONE], name.deadline + AFTER),
+        }
+        return Order(str(name), offer, self.image, {f"{PREFIX}{key}": value for key, value in told.items()})
+
+    def heartbeat(self) -> Heartbeat | None:
+        return self.parcel.heard()
+
+    def done(self) -> bool:
+        return self.parcel.get_json(DONE) is not None
+
+    def collect(self) -> Collected: ...
+
+    def tidy(self) -> None: ...
+
+    def put_away(self) -> None:
+        """Nothing of this job is left at the bridge, nor can be read by anybody."""
+        self.parcel.remove()
+        self.forget()
+
+
 @dataclass(frozen=True)
-class Scoring:
+class Scoring(Errand):
     """One list of prompts and the model that they are for."""
 
     parcel: HomeParcel
@@ -41,14 +102,11 @@ class Scoring:
     forget: Callable[[], None]  # destroys the seal
     image: str = ""  # what the rented machine runs, where it runs images
 
-    def prepare(self) -> None:
-        self._prepared()
-
-    def _prepared(self) -> dict[str, Any]:
-        """The spec, with all that it names at the bridge."""
+    def pack(self) -> dict[str, Any]:
         missing, parts = self.results.missing(), dict[str, str]()
         spec = {
-            "asked": self._asked(),
+            "kind": "score",
+            "asked": self.asked(),
             "backend": self.backend,
             "model": self.model.pack() if isinstance(self.model, Carried) else None,
             "parts": parts,
@@ -64,40 +122,15 @@ class Scoring:
         self.parcel.put_all(travelling())
         return spec
 
-    def order(self, name: PodName, offer: Offer) -> Order:
-        spec = self.parcel.get_json(SPEC)
-        # What a worker could not read may have been altered at the bridge, so that another attempt gets it anew.
-        if spec is None or spec["asked"] != self._asked() or name.attempt > 1:
-            spec = self._prepared()
-        model = self.model.reads(spec["model"]) if isinstance(self.model, Carried) else []
-        told = {
-            "KEY": self.parcel.job,
-            "SEAL": self.seal.hex(),
-            "POD": str(name),
-            "DEADLINE": str(name.deadline),
-            "SECONDS": f"{name.deadline - time.time():.0f}",
-            "IMAGE": self.image,
-            "MODEL": "" if isinstance(self.model, Carried) else str(self.model),
-            **self._ticket(name, model),
-        }
-        return Order(str(name), offer, self.image, {f"{PREFIX}{key}": value for key, value in told.items()})
-
-    def _ticket(self, name: PodName, model: Sequence[str]) -> Mapping[str, str]:
-        parts, started = self.results.parts(), f"started/{name}"
+    def names(self, spec: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+        parts = self.results.parts()
         out = [f"out/{one}" for one in parts]
-        reads = [f"{self.parcel.job}/{one}" for one in (SPEC, *(f"in/{one}" for one in parts), *out, started)]
-        return self.parcel.ticket(str(name), [*reads, *model], [*out, started, HEARTBEAT, DONE], name.deadline + AFTER)
-
-    def heartbeat(self) -> Heartbeat | None:
-        return self.parcel.heard()
-
-    def done(self) -> bool:
-        return self.parcel.get_json(DONE) is not None
+        return [*(f"in/{one}" for one in parts), *out], out
 
     def collect(self) -> Collected:
         """Every part that is whole and ours comes home; a part that is not is named, and removed to be done again."""
         spec, done = self.parcel.get_json(SPEC), self.parcel.get_json(DONE)
-        asked = self._asked() if spec is None else spec["asked"]
+        asked = self.asked() if spec is None else spec["asked"]
         bad = self._fetch(asked, None if done is None else done["results"])
         if not bad:
             return Collected("whole", f"{len(self.results.prompts):,} answers are here")
@@ -124,24 +157,22 @@ class Scoring:
         return bad
 
     def tidy(self) -> None:
-        """What is whole comes home; then nothing of this job is left at the bridge, nor can be read by anybody."""
+        """What is whole comes home first."""
         spec = self.parcel.get_json(SPEC)
         if spec is not None:
             self._fetch(spec["asked"], None)
-        self.parcel.remove()
-        self.forget()
+        self.put_away()
 
-    def _asked(self) -> dict[str, str]:
-        """What must make the answers; the worker tells the same of itself with each result."""
+    def asked(self) -> dict[str, str]:
         return making(self.fingerprint, self.image)
 
 
 @dataclass(frozen=True)
 class Leftovers:
-    """A job of which nothing more is wanted, and whose prompts are not at hand: it is only put away."""
+    """A job of which nothing more is wanted, and whose input is not at hand: it is only put away."""
 
     parcel: HomeParcel
-    folder: Path  # where its results are kept
+    folder: Path | None  # where its results are kept part by part, if they are
     forget: Callable[[], None]
 
     def prepare(self) -> None: ...
@@ -161,10 +192,10 @@ class Leftovers:
     def tidy(self) -> None:
         """What came back is kept; whether it answers the prompts is looked at when somebody asks with them."""
         spec = self.parcel.get_json(SPEC)
-        for name in self.parcel.names("out/") if spec is not None else ():
+        for name in self.parcel.names("out/") if spec is not None and self.folder is not None else ():
             with contextlib.suppress(DamagedError):
                 result = self.parcel.get(name)
-                if result is not None and not strange(spec["asked"], made_by(result)):
+                if result is not None and self.folder is not None and not strange(spec["asked"], made_by(result)):
                     with files.whole(self.folder / Path(name).name) as scratch:
                         scratch.write_bytes(result)
         self.parcel.remove()

@@ -13,11 +13,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from llm_classifier.pods.bridges import Files
 from llm_classifier.pods.parcel import HomeParcel, Parcel
 from resolver import files
 from resolver.errors import DamagedError
@@ -63,7 +64,40 @@ def names(parcel: Parcel, index: str) -> list[str]:
 
 def unpack(parcel: Parcel, index: str, folder: Path, advance: Advance) -> None:
     """Put the files that an index lists into the folder, each when it is whole."""
-    for file in _read(parcel, index):
+    put_together(parcel, _read(parcel, index), folder, advance)
+
+
+def send(
+    put_all: Callable[[Files], None], folder: Path, paths: Sequence[Path], advance: Advance
+) -> list[dict[str, Any]]:
+    """The other way, from a worker, which may write to places that were named before: chunks are numbered. The list of
+    the files, for the other end."""
+    listed: list[dict[str, Any]] = []
+    waiting: dict[str, bytes] = {}
+    number = 0
+    for path in sorted(paths):
+        whole, chunks = hashlib.sha256(), []
+        for chunk in _chunks(path):
+            whole.update(chunk)
+            chunks.append(numbered(number))
+            waiting[chunks[-1]] = chunk
+            number += 1
+            if len(waiting) == TOGETHER:
+                put_all(waiting.items())
+                waiting = {}
+            advance(len(chunk))
+        name = path.relative_to(folder).as_posix()
+        listed.append({"name": name, "sha256": whole.hexdigest(), "size": path.stat().st_size, "chunks": chunks})
+    put_all(waiting.items())
+    return listed
+
+
+def numbered(number: int) -> str:
+    return f"out/{number:05d}"
+
+
+def put_together(parcel: Parcel, listed: Sequence[Mapping[str, Any]], folder: Path, advance: Advance) -> None:
+    for file in listed:
         path = folder / file["name"]
         if path.exists() and path.stat().st_size == file["size"] and files.digest(path) == file["sha256"]:
             continue

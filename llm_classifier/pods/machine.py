@@ -40,6 +40,7 @@ class Heartbeat:
     done: int
     total: int
     failed: str = ""  # why it gave up; "" while it has not
+    unit: str = "parts"
 
 
 @dataclass(frozen=True)
@@ -264,7 +265,7 @@ class Machine:
         elif heard is None:
             return job
         else:
-            return self._move(job, "running", f"{heard.done} of {heard.total} parts done")
+            return self._move(job, "running", f"{heard.done} of {heard.total} {heard.unit} done")
         return self._move(job, "releasing", wrong, after="retry")
 
     def _listen(self, intent: Intent, work: Work) -> tuple[Heartbeat | None, float]:

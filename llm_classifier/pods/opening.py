@@ -9,8 +9,10 @@ from pathlib import Path
 from llm_classifier import golden
 from llm_classifier.pods import bridges
 from llm_classifier.pods.bridges import Bridge
+from llm_classifier.pods.building import Building, Task
 from llm_classifier.pods.carrying import MODEL, Carried
 from llm_classifier.pods.errand import Leftovers, Scoring
+from llm_classifier.pods.jobs import Job
 from llm_classifier.pods.parcel import HomeParcel
 from llm_classifier.pods.results import Results
 from llm_classifier.pods.seals import Seals
@@ -31,19 +33,12 @@ def bridge(pods: PodsSettings, home: Path) -> Iterator[Bridge]:
 def scoring(
     prompts: Sequence[str], key: str, fingerprint: str, model: Path, pods: PodsSettings, home: Path, progress: Progress
 ) -> Iterator[Scoring]:
-    """The own side of a job that scores prompts with a model that lies here.
-
-    A machine that reads a folder of ours sees the model as well; any other gets it over the bridge, unless the settings
-    name a place on that machine.
-    """
+    """The own side of a job that scores prompts with a model that lies here."""
     golden.read(model)  # no worker does without; better known before one is paid for
     seals = Seals(home / "seals")
     with bridge(pods, home) as opened:
         seal = seals.of(key)
-        where: Path | Carried = (pods.model or model).absolute()
-        if pods.model is None and pods.bridge_kind != "file":
-            name = f"{MODEL}{fingerprint}"
-            where = Carried(model, HomeParcel(opened, name, seals.of(name)), seals.of(name), progress)
+        where = _where(model, fingerprint, opened, pods, seals, progress)
         yield Scoring(
             HomeParcel(opened, key, seal),
             seal,
@@ -57,13 +52,51 @@ def scoring(
 
 
 @contextmanager
-def leftovers(key: str, pods: PodsSettings, home: Path) -> Iterator[Leftovers]:
-    """The own side of a job that is only to be put away."""
+def building(
+    task: Task, key: str, base: Path | None, digest: str, pods: PodsSettings, home: Path, progress: Progress
+) -> Iterator[Building]:
+    """The own side of a job that makes a model on a base that lies here; `digest` is the base's."""
     seals = Seals(home / "seals")
     with bridge(pods, home) as opened:
-        yield Leftovers(
-            HomeParcel(opened, key, seals.of(key)), results((), key, home).folder, lambda: seals.destroy(key)
+        seal = seals.of(key)
+        where = None if base is None else _where(base, digest, opened, pods, seals, progress, answers=False)
+        yield Building(
+            HomeParcel(opened, key, seal),
+            seal,
+            task,
+            where,
+            lambda: seals.destroy(key),
+            pods.image or "",
+            home / "bench" / key,
+            progress,
         )
+
+
+def _where(
+    model: Path,
+    name: str,
+    opened: Bridge,
+    pods: PodsSettings,
+    seals: Seals,
+    progress: Progress,
+    *,
+    answers: bool = True,
+) -> Path | Carried:
+    """A machine that reads a folder of ours sees the model as well; any other gets it over the bridge, unless the
+    settings name a place on that machine."""
+    if pods.model is not None or pods.bridge_kind == "file":
+        return (pods.model or model).absolute()
+    seal = seals.of(f"{MODEL}{name}")
+    return Carried(model, HomeParcel(opened, f"{MODEL}{name}", seal), seal, progress, answers)
+
+
+@contextmanager
+def leftovers(job: Job, pods: PodsSettings, home: Path) -> Iterator[Leftovers]:
+    """The own side of a job that is only to be put away."""
+    seals, key = Seals(home / "seals"), job.key
+    with bridge(pods, home) as opened:
+        folder = results((), key, home).folder if job.kind == "score" else None
+        yield Leftovers(HomeParcel(opened, key, seals.of(key)), folder, lambda: seals.destroy(key))
 
 
 def results(prompts: Sequence[str], key: str, home: Path) -> Results:

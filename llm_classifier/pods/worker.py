@@ -1,4 +1,4 @@
-"""What runs apart from the run: does the parts of one job that are not done yet, and ends.
+"""What runs apart from the run: does one job, or the parts of it that are not done yet, and ends.
 
     python -m llm_classifier.pods.worker
 
@@ -16,15 +16,17 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from llm_classifier.pods import carrying, ending, parcel, scoring
+from llm_classifier.pods.bridges import Files
 from llm_classifier.pods.machine import Heartbeat
 from llm_classifier.pods.parcel import DONE, HEARTBEAT, SPEC
 from resolver import files
 from resolver.errors import DamagedError, ResolverError
+from resolver.progress import Progress, Step
 
 PREFIX = "RESOLVER_JOB_"
 BEAT = 15.0  # seconds between two heartbeats
@@ -43,6 +45,7 @@ class Worker:
         self.model = told.get("MODEL", "")
         self.image = told.get("IMAGE", "")
         self._done = self._total = 0
+        self._unit = "parts"
         self._held: dict[str, bytes] = {}  # results that wait until the bridge wants to be written to
         self._sent = time.monotonic()
         self._sending = threading.Lock()
@@ -71,16 +74,29 @@ class Worker:
         spec = self.parcel.get_json(SPEC)
         if spec is None:
             raise ResolverError("what is to be done is not at the bridge, or not of this job")
+        done = self._answers(spec) if spec["kind"] == "score" else self._build(spec)
+        self._say(more={DONE: json.dumps({"pod": self.pod, **done}, sort_keys=True).encode()})
+
+    def _answers(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         parts: dict[str, str] = spec["parts"]
         self._total = len(parts)
         with self._folder(spec) as folder:
             backend, made = _open(spec, folder, self.image)
             try:
-                results = self._score(parts, backend, made)
+                return {"made": made, "results": self._score(parts, backend, made)}
             finally:
                 backend.close()
-        done = {"pod": self.pod, "made": made, "results": results}
-        self._say(more={DONE: json.dumps(done, sort_keys=True).encode()})
+
+    def _build(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+        from llm_classifier.pods import rooms, tasks
+
+        self._unit = tasks.COUNTED[spec["kind"]]
+        with rooms.room(self.parcel.job, self.deadline) as place:
+            return tasks.build(spec, self.parcel, place, self.model, self.image, self._put_all, _Watched(self))
+
+    def _put_all(self, files: Files) -> None:
+        with self._sending:
+            self.parcel.put_all(files)
 
     def _folder(self, spec: Mapping[str, Any]) -> contextlib.AbstractContextManager[Path]:
         """Where the model lies, or is brought to."""
@@ -90,6 +106,12 @@ class Worker:
 
     def _moves(self) -> None:
         self._moved = time.monotonic()
+
+    def counts(self, unit: str, done: int, total: int | None) -> None:
+        """Something was done of something; the heartbeat tells it where the unit is that of this job."""
+        self._moves()
+        if unit == self._unit:
+            self._done, self._total = done, total or 0
 
     def _score(self, parts: Mapping[str, str], backend: Any, made: Mapping[str, str]) -> dict[str, str]:
         """Do the parts that are not done yet; the digests of all results."""
@@ -122,7 +144,7 @@ class Worker:
 
     def _say(self, failed: str = "", more: Mapping[str, bytes] | None = None) -> None:
         """Send what is held, then how far this worker is, then `more`."""
-        beat = Heartbeat(self.pod, time.time(), self._done, self._total, failed)
+        beat = Heartbeat(self.pod, time.time(), self._done, self._total, failed, self._unit)
         with self._sending:
             held = dict(self._held)
             self.parcel.put_all([*held.items(), (HEARTBEAT, json.dumps(beat.__dict__).encode()), *(more or {}).items()])
@@ -150,6 +172,31 @@ class Worker:
     def _left(self) -> float:
         """Seconds until the deadline, by this machine's clock or by the time since the start, whichever is less."""
         return min(self.deadline - time.time(), self._ends - time.monotonic())
+
+
+class _Watched(Progress):
+    """Keeps the worker alive while something is done."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    @contextlib.contextmanager
+    def step(self, label: str, total: int | None = None, unit: str = "rows") -> Iterator[Step]:
+        worker, known = self._worker, total
+
+        class Counted:
+            done, of = 0, known
+
+            def advance(self, count: int) -> None:
+                self.done += count
+                worker.counts(unit, self.done, self.of)
+
+            def total(self, count: int) -> None:
+                self.of = count
+
+        counted = Counted()
+        counted.advance(0)
+        yield counted
 
 
 def _open(spec: Mapping[str, Any], folder: Path, image: str) -> tuple[Any, dict[str, str]]:

@@ -6,6 +6,9 @@ What a run of `resolver run` needs to know of the judge is not here but in resol
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
+
+from pydantic import model_validator
 
 from llm_classifier.settings.dataset import DatasetSettings
 from llm_classifier.settings.deploy import DeploySettings
@@ -16,6 +19,7 @@ from llm_classifier.settings.train import TrainSettings, combinations
 from llm_classifier.settings.workflow import WorkflowSettings
 from resolver.settings import reading
 from resolver.settings.base import Section
+from resolver.settings.pods import PodsSettings
 
 
 class LlmSettings(Section):
@@ -26,6 +30,13 @@ class LlmSettings(Section):
     predeploy: PredeploySettings = PredeploySettings()
     deploy: DeploySettings = DeploySettings()
     workflow: WorkflowSettings | None = None
+    pods: PodsSettings = PodsSettings()
+
+    @model_validator(mode="after")
+    def _scores_nothing(self) -> Self:
+        if "backend" in self.pods.model_fields_set:
+            raise ValueError("pods.backend is for scoring, and nothing here reads it; take it out")
+        return self
 
 
 def load(path: Path, overrides: tuple[str, ...] = ()) -> LlmSettings:

@@ -42,23 +42,24 @@ GOLDEN = 16
 # How far golden logits from disk may lie from those in memory: rounding of the arithmetic, and no more.
 AGREEMENT = {"float32": 1e-2, "bfloat16": 0.5}
 LIBRARIES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate")
-WITHOUT_EFFECT = {"tracking", "experiment", "score_tokens", "out"}  # settings that do not change the weights
+# Settings that do not change the weights. Of base and data set the contents count, not where they lie.
+WITHOUT_EFFECT = {"tracking", "experiment", "score_tokens", "out", "base", "dataset"}
 
 
 def train(settings: TrainSettings, progress: Progress) -> Artifact:
     """The trained model. Where it is there already, made by the same settings, nothing is done."""
     folder = settings.out
     with files.lock(folder / "run" / "lock", f"The model {folder}"):
-        identity = _identity(settings)
-        if _done(folder, identity):
+        asked = identity(settings)
+        if done(folder, asked):
             progress.say(f"{folder}: trained already with these settings")
             return artifact.check(folder)
-        files.write_json(folder / SETTINGS, identity)
+        files.write_json(folder / SETTINGS, asked)
         os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
         needs.quiet()
         torch = needs.need("torch")
         torch.set_num_threads(settings.threads or os.cpu_count() or 1)
-        told = tracking.begin(settings, folder / "run", _flat(settings), progress)
+        told = tracking.begin(settings, folder / "run", flat(settings), progress)
         finished = False
         try:
             made = _train(settings, told, progress)
@@ -93,6 +94,7 @@ def _train(settings: TrainSettings, told: tracking.Tracking, progress: Progress)
         if some.get_column("label").n_unique() < 2:
             raise TrainingError(f"The split {name} lacks true or false pairs.", do="Make a larger data set.")
     weight, prior = data.loss_weights(splits["train"], settings.weights)
+    watch = trainers.Told(progress, told.metrics)
     plan = trainers.Plan(
         lengths=[len(one) for one in tokens["train"]],
         batch=settings.batch,
@@ -105,8 +107,8 @@ def _train(settings: TrainSettings, told: tracking.Tracking, progress: Progress)
         score_tokens=settings.score_tokens,
         padding=ready.tokenizer.pad_token_id,
         dtype=ready.dtype,
+        scored=watch.scored,
     )
-    watch = trainers.Told(progress, told.metrics)
     trainer = _trainer(settings, ready, plan, tokens["train"], splits["train"], weight, watch)
     resumed = _last_whole(settings.out / CHECKPOINTS)
     if resumed is not None:
@@ -120,8 +122,8 @@ def _train(settings: TrainSettings, told: tracking.Tracking, progress: Progress)
 
     logits = {}
     for name in ("validation", "calibration", "test"):
-        progress.say(f"scoring the {name} split")
-        logits[name] = trainer.score(tokens[name])
+        with progress.step(f"scoring the {name} split", len(tokens[name]), "pairs") as step:
+            logits[name] = trainer.score(tokens[name], step.advance)
     some = splits["calibration"]
     calibration = calibrate.fit(
         logits["calibration"], data.labels(some), data.weights(some), method=settings.calibration
@@ -174,7 +176,7 @@ def _train(settings: TrainSettings, told: tracking.Tracking, progress: Progress)
         "calibration": calibrate.gain(logits["validation"], splits["validation"], calibration),
         "history": history,
     }
-    told.metrics(_flat_figures(metrics), steps)
+    told.metrics(flat_figures(metrics), steps)
     shutil.rmtree(settings.out / CHECKPOINTS, ignore_errors=True)
     files.write_json(settings.out / RECORD, record)
     return made
@@ -286,10 +288,12 @@ def _figures(logits: measures.Floats, pairs: pl.DataFrame, calibration: Mapping[
 
 
 def _tidy_adapter(settings: TrainSettings) -> None:
-    """The digest of an adapter must not depend on where its base lies: artifact.json says that."""
+    """The digest of an adapter must not depend on where its base lies, which artifact.json says, nor on the order in
+    which peft's sets come in this process."""
     path = settings.out / "adapter_config.json"
     content = json.loads(path.read_text(encoding="utf-8"))
-    files.write_json(path, content | {"base_model_name_or_path": settings.base.name})
+    targets = sorted(content["target_modules"])
+    files.write_json(path, content | {"base_model_name_or_path": settings.base.name, "target_modules": targets})
     (settings.out / "README.md").unlink(missing_ok=True)  # peft's empty form
 
 
@@ -311,7 +315,7 @@ def _golden(
         some.select("prompt").with_columns(logit=pl.Series(said)).write_parquet(scratch)
 
 
-def _identity(settings: TrainSettings) -> dict[str, Any]:
+def identity(settings: TrainSettings) -> dict[str, Any]:
     """What the weights depend on: a half-trained model is gone on with only where all of it is the same."""
     return {
         "settings": settings.model_dump(mode="json", exclude=WITHOUT_EFFECT),
@@ -320,7 +324,7 @@ def _identity(settings: TrainSettings) -> dict[str, Any]:
     }
 
 
-def _done(folder: Path, identity: dict[str, Any]) -> bool:
+def done(folder: Path, asked: Mapping[str, Any]) -> bool:
     """Whether the model is finished; refuses a folder that holds something else, finished or not."""
     try:
         known = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
@@ -328,7 +332,9 @@ def _done(folder: Path, identity: dict[str, Any]) -> bool:
         known = None
     except ValueError:
         raise DamagedError(f"{folder / SETTINGS} can't be read.", do="Choose another train.out.") from None
-    if known is not None and known != identity:
+    if known is not None:  # one that was written when they counted holds paths
+        known["settings"] = {key: value for key, value in known["settings"].items() if key not in WITHOUT_EFFECT}
+    if known is not None and known != asked:
         raise RunError(
             f"{folder} holds a model of other settings, another base or another data set.",
             do="Choose another train.out, or remove the folder.",
@@ -369,11 +375,11 @@ def _machine(device: str) -> dict[str, Any]:
     return told
 
 
-def _flat(settings: TrainSettings) -> dict[str, Any]:
+def flat(settings: TrainSettings) -> dict[str, Any]:
     return settings.model_dump(mode="json", exclude={"tracking", "experiment"})
 
 
-def _flat_figures(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+def flat_figures(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     return {
         f"{split}_{name}": value["value"]
         for split, some in metrics.items()

@@ -21,8 +21,9 @@ def by_model(
     device: Any,
     padding: int,
     batch_tokens: int,
+    advance: Callable[[int], object] = lambda count: None,
 ) -> Floats:
-    """`answer` takes token ids and an attention mask, and gives raw logits."""
+    """`answer` takes token ids and an attention mask, and gives raw logits; `advance` is told how many are done."""
     torch = need("torch")
     found = np.empty(len(tokens))
     order = sorted(range(len(tokens)), key=lambda place: (-len(tokens[place]), place))
@@ -37,6 +38,7 @@ def by_model(
             mask = (torch.arange(ids.shape[1])[None, :] < lengths[:, None]).long()
             found[batch] = answer(ids.to(device), mask.to(device)).float().cpu().numpy()
             begin += len(batch)
+            advance(len(batch))
     return found
 
 

@@ -85,3 +85,15 @@ def begin(settings: TrainSettings, folder: Path, parameters: Mapping[str, Any], 
     folder.mkdir(parents=True, exist_ok=True)
     kept.write_text(run, encoding="utf-8")
     return Mlflow(client, run, progress)
+
+
+def replay(
+    settings: TrainSettings, folder: Path, parameters: Mapping[str, Any], record: Mapping[str, Any], progress: Progress
+) -> None:
+    """Tell of a training that was done elsewhere, from its record, once; `folder` remembers that."""
+    if settings.tracking == "none" or (folder / KEPT).exists():
+        return
+    told = begin(settings, folder, parameters, progress)
+    for entry in record["history"]:
+        told.metrics({name: one for name, one in entry.items() if isinstance(one, (int, float))}, entry["step"])
+    told.end(finished=True)

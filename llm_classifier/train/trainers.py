@@ -37,6 +37,7 @@ class Plan:
     score_tokens: int
     padding: int
     dtype: str
+    scored: Callable[[int], object]  # told how many pairs of an evaluation are scored
 
 
 def pair_loss(log_probability: Any, weight: Any, gamma: float) -> Any:
@@ -66,7 +67,7 @@ class _Shared:
         plan = self.plan
         return Order(plan.lengths, batch=plan.batch, by_length=plan.by_length, seed=plan.seed)
 
-    def score(self, tokens: Sequence[Sequence[int]]) -> Floats:
+    def score(self, tokens: Sequence[Sequence[int]], advance: Callable[[int], object]) -> Floats:
         """Raw logits, in the arithmetic that is trained in."""
         learning = self.model.training
         self.model.eval()
@@ -79,6 +80,7 @@ class _Shared:
                     device=device,
                     padding=self.plan.padding,
                     batch_tokens=self.plan.score_tokens,
+                    advance=advance,
                 )
         finally:
             self.model.train(learning)
@@ -86,7 +88,7 @@ class _Shared:
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        found = self.plan.measure(self.score(self.plan.validation))
+        found = self.plan.measure(self.score(self.plan.validation, self.plan.scored))
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
         self.log(metrics)  # type: ignore[attr-defined]
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -152,6 +154,11 @@ class Told(transformers.TrainerCallback):
         self.shown = state.global_step
         if state.global_step >= state.max_steps:
             control.should_evaluate = control.should_save = True
+
+    def scored(self, count: int) -> None:
+        """No step is done, but training is alive."""
+        if self.step is not None:
+            self.step.advance(0)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **more: Any) -> None:
         self.listen(

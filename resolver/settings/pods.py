@@ -1,4 +1,5 @@
-"""Machines for the language model (`resolver infer`): where they come from, how long they live, what they may cost.
+"""Machines for the language model (`resolver infer`, `resolver llm train` and `export` with --rented): where they come
+from, how long they live, what they may cost.
 
 Knows no provider: what a setting means to one stands in llm_classifier/pods/providers.
 """
@@ -53,7 +54,7 @@ class PodsSettings(Section):
     """runpod: secure is RunPod's own data centers, community is other people's machines."""
 
     image: str | None = None
-    """runpod: image of the worker, pinned: NAME@sha256:DIGEST."""
+    """runpod: image of the worker, the one that scores or the one that trains, pinned: NAME@sha256:DIGEST."""
 
     registry: str | None = None
     """runpod: id of the stored credential for a private registry."""
@@ -74,7 +75,8 @@ class PodsSettings(Section):
     """ssh: configuration of the ssh client, in place of the user's own."""
 
     model: Path | None = None
-    """Folder of the model as the machine sees it. Default: llm.model."""
+    """Folder of the model as the machine sees it; of the base, where one is trained or exported. Default: llm.model, or
+    the base, brought there where the bridge is no folder."""
 
     bridge: Address | Path | None = None
     """Where files pass, encrypted: a folder (default: one beside the index), s3://BUCKET/PREFIX, or
@@ -109,7 +111,7 @@ class PodsSettings(Section):
     """How many machines may be tried for one job, those that were refused not counted."""
 
     jobs: Path | None = None
-    """Record of the jobs. Default: pods.sqlite beside the index."""
+    """Record of the jobs. Default: pods.sqlite beside the index; for training and export, beside train.out."""
 
     @model_validator(mode="after")
     def _fits_provider(self) -> Self:

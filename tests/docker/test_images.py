@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-IMAGES = ("cpu", "gpu")
+IMAGES = ("cpu", "gpu", "train")
+WORKER = '"-m", "llm_classifier.pods.worker"'
 PINNED = re.compile(r"\S+@sha256:[0-9a-f]{64}")
 
 
@@ -63,6 +64,22 @@ def test_what_a_wheel_is_made_of_is_in_each_image() -> None:
         text = " ".join(_lines(image))
         for package in re.findall(r'"(\w+)"', wheel[1]):
             assert f"COPY {package} " in text
+
+
+def test_workers_are_what_their_images_run() -> None:
+    """The one that scores and the one that trains begin as the worker, and the workflow builds all images."""
+    for image in ("gpu", "train"):
+        assert WORKER in _lines(image)[-1] and _lines(image)[-1].startswith("ENTRYPOINT")
+    workflow = (ROOT / ".github" / "workflows" / "images.yml").read_text(encoding="utf-8")
+    for image in IMAGES:
+        assert f"docker/{image}.Dockerfile" in workflow or f"image: {image}" in workflow
+
+
+def test_the_trainer_is_made_of_what_the_service_is() -> None:
+    """One base, by one digest, so that both are looked after at once."""
+    base = [[line for line in _lines(image) if line.startswith("ARG PYTHON=")] for image in ("cpu", "train")]
+
+    assert base[0] == base[1] and len(base[0]) == 1
 
 
 def test_actions_of_the_workflows_are_pinned_by_commit() -> None:

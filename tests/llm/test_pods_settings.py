@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llm_classifier.pods import asking
+from llm_classifier.pods.desk import Desk
 from llm_classifier.pods.providers.runpod import RunPod
 from resolver import settings
 from resolver.errors import SettingsError, UsageError
@@ -92,11 +92,11 @@ def test_a_host_is_no_option_of_ssh() -> None:
 
 def test_terms_are_those_of_the_settings() -> None:
     """A job keeps to what its config says; how long a list may lag depends on the provider."""
-    told = asking.terms(loaded(RUNPOD | {"hours": 3, "cap": 9, "grace_minutes": 30}))
+    told = Desk.of_run(loaded(RUNPOD | {"hours": 3, "cap": 9, "grace_minutes": 30})).terms()
 
     assert (told.hours, told.cap, told.grace_minutes, told.settle_minutes) == (3, 9, 30, 5)
-    assert asking.terms(loaded(SSH)).settle_minutes == 1
-    assert asking.terms(loaded({})).settle_minutes == 0
+    assert Desk.of_run(loaded(SSH)).terms().settle_minutes == 1
+    assert Desk.of_run(loaded({})).terms().settle_minutes == 0
 
 
 def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +105,7 @@ def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("RUNPOD_API_KEY", raising=False)
 
     with pytest.raises(UsageError, match="RUNPOD_API_KEY"):
-        asking.provider(loaded(RUNPOD))
+        Desk.of_run(loaded(RUNPOD)).provider()
     monkeypatch.setitem(os.environ, "RUNPOD_API_KEY", "rpa_x")
-    assert isinstance(asking.provider(loaded(RUNPOD)), RunPod)
+    assert isinstance(Desk.of_run(loaded(RUNPOD)).provider(), RunPod)
     assert not [name for name in PodsSettings.model_fields if "key" in name or "token" in name]
