@@ -587,3 +587,17 @@ def test_a_job_that_failed_is_tried_again_when_asked_for(tmp_path: Path) -> None
     assert len(story.cloud.made) == 4
     assert sum(one.cost(story.cloud.now) for one in story.jobs.pods(KEY)) > spent > 0
     story.jobs.close()
+
+
+def test_machines_and_regions_are_tried_in_their_order(tmp_path: Path) -> None:
+    """What is refused is passed over in this round; refusals cost nothing and do not count as attempts."""
+    story = Story(tmp_path, ["refused"] * 4)
+    offers = [Offer(machine, region, 1.0) for machine in ("a", "b") for region in ("X", "Y")]
+    story.cloud.offers = lambda: offers  # type: ignore[method-assign]
+
+    assert story.end().state == "succeeded"
+
+    tried = [(one.machine, one.region) for one in story.jobs.pods(KEY)]
+    assert tried == [("a", "X"), ("a", "Y"), ("b", "X"), ("b", "Y"), ("a", "X")]
+    assert [one.asked is None for one in story.jobs.pods(KEY)] == [True] * 4 + [False]
+    story.jobs.close()
