@@ -16,9 +16,7 @@ def clean(jobs: Jobs, pods: PodsSettings, home: Path, *, everything: bool = Fals
     """What was removed: the first part of names. `everything`: also what the record knows nothing of, which other
     configs may have put there."""
     if any(not job.over for job in jobs.all()):
-        raise UsageError(
-            "A job of this config is under way.", do="Let it end first, or cancel it: resolver infer CONFIG --cancel"
-        )
+        raise UsageError("A job of this config is under way.", do="Let it end first, or cancel it with --cancel.")
     known, seals = {job.key for job in jobs.all()}, Seals(home / "seals")
     with opening.bridge(pods, home) as bridge:
         tops = sorted({name.partition("/")[0] for name in bridge.names("")})

@@ -41,6 +41,7 @@ class Heartbeat:
     total: int
     failed: str = ""  # why it gave up; "" while it has not
     unit: str = "parts"
+    final: bool = False  # another pod would give up for the same reason
 
 
 @dataclass(frozen=True)
@@ -266,7 +267,8 @@ class Machine:
             return job
         else:
             return self._move(job, "running", f"{heard.done} of {heard.total} {heard.unit} done")
-        return self._move(job, "releasing", wrong, after="retry")
+        after: State = "failed" if heard is not None and heard.final else "retry"
+        return self._move(job, "releasing", wrong, after=after)
 
     def _listen(self, intent: Intent, work: Work) -> tuple[Heartbeat | None, float]:
         """What this pod's worker last said, and for how long it has said nothing else: by our clock, not by its own."""

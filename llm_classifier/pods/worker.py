@@ -25,7 +25,7 @@ from llm_classifier.pods.bridges import Files
 from llm_classifier.pods.machine import Heartbeat
 from llm_classifier.pods.parcel import DONE, HEARTBEAT, SPEC
 from resolver import files
-from resolver.errors import DamagedError, ResolverError
+from resolver.errors import DamagedError, ResolverError, TrainingError
 from resolver.progress import Progress, Step
 
 PREFIX = "RESOLVER_JOB_"
@@ -63,7 +63,9 @@ class Worker:
             self._work()
         except Exception as error:  # noqa: BLE001  its text may quote a prompt, so only its kind is told
             with contextlib.suppress(Exception):
-                self._say(error.what if isinstance(error, ResolverError) else type(error).__name__)
+                why = error.what if isinstance(error, ResolverError) else type(error).__name__
+                # Training that failed by its settings would fail on another machine as well, and cost as much.
+                self._say(why, final=isinstance(error, TrainingError))
             return 1
         else:
             return 0
@@ -142,9 +144,9 @@ class Worker:
         except DamagedError:  # altered since, so it is done again
             return None
 
-    def _say(self, failed: str = "", more: Mapping[str, bytes] | None = None) -> None:
+    def _say(self, failed: str = "", more: Mapping[str, bytes] | None = None, *, final: bool = False) -> None:
         """Send what is held, then how far this worker is, then `more`."""
-        beat = Heartbeat(self.pod, time.time(), self._done, self._total, failed, self._unit)
+        beat = Heartbeat(self.pod, time.time(), self._done, self._total, failed, self._unit, final)
         with self._sending:
             held = dict(self._held)
             self.parcel.put_all([*held.items(), (HEARTBEAT, json.dumps(beat.__dict__).encode()), *(more or {}).items()])

@@ -22,11 +22,12 @@ from llm_classifier.cli import llm as main
 from llm_classifier.dataset import lean
 from llm_classifier.pods import asking, cancelling, models, parcel, rooms, tasks, training
 from llm_classifier.pods.desk import Desk
+from llm_classifier.pods.jobs import Job, Jobs, State
 from llm_classifier.pods.providers import Offer, Order, Pod
 from llm_classifier.pods.worker import Worker
 from llm_classifier.settings.train import TrainSettings
 from llm_classifier.train import data, tracking
-from resolver.errors import PendingError, RunError, SettingsError, UsageError
+from resolver.errors import PendingError, RunError, SettingsError, TrainingError, UsageError
 from resolver.progress import Progress
 
 pytestmark = pytest.mark.llm
@@ -245,11 +246,11 @@ def test_a_model_that_is_not_the_one_asked_for_is_refused(
     assert len(here.orders) == 2
 
 
-@pytest.mark.parametrize("harm", ["alter", "cut", "drop", "name", "program"])
+@pytest.mark.parametrize("harm", ["alter", "cut", "drop", "name", "program", "image"])
 def test_a_folder_that_was_touched_on_its_way_is_refused(
     asked: Any, here: Here, copied: list[Any], harm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A chunk that was altered, cut or lost, a file outside the folder, one that could run: refused, and made again."""
+    """A chunk that was altered, cut or lost, a file outside the folder, one that could run, another's: made again."""
     settings, desk = asked()
     launch = here.launch
 
@@ -266,7 +267,10 @@ def test_a_folder_that_was_touched_on_its_way_is_refused(
                 chunk.unlink()
             case _:
                 told = own.get_json("done")
-                told["files"][0]["name"] = "../escaped.json" if harm == "name" else "training_args.bin"
+                if harm == "image":
+                    told["made"]["image"] = "another"
+                else:
+                    told["files"][0]["name"] = "../escaped.json" if harm == "name" else "training_args.bin"
                 own.put("done", json.dumps(told).encode())
         return pod
 
@@ -294,6 +298,43 @@ def test_a_worker_that_has_something_else_before_it_gives_up(
     with pytest.raises(RunError, match=r"its worker gave up: the worker is of base [0-9a-f]{64}, not of"):
         asks(settings, desk, wait=True)
     assert here.orders[0].environment["RESOLVER_JOB_MODEL"] == str(other)
+
+
+def test_what_no_machine_can_do_is_tried_once(
+    asked: Any, here: Here, copied: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too little memory, a loss that diverged: the next machine would end in the same way, and cost as much."""
+
+    def work(*arguments: Any) -> None:
+        raise TrainingError("The GPU ran out of memory.")
+
+    monkeypatch.setattr(training, "work", work)
+    with pytest.raises(RunError, match="failed: its worker gave up: The GPU ran out of memory"):
+        asks(*asked({"attempts": 3}), wait=True)
+    assert len(here.orders) == 1
+
+
+def test_killed_after_the_model_is_in_place(
+    asked: Any, here: Here, copied: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the record says so: the next call finds it there, and ends the machine and the job."""
+    settings, desk = asked()
+    with monkeypatch.context() as patch:
+        move = Jobs.move
+
+        def dies(self: Jobs, job: Job, state: State, *arguments: Any, **more: Any) -> Job:
+            if state == "releasing":
+                raise KeyboardInterrupt
+            return move(self, job, state, *arguments, **more)
+
+        patch.setattr(Jobs, "move", dies)
+        with pytest.raises(KeyboardInterrupt):
+            asks(settings, desk, wait=True)
+    assert settings.out.exists() and not here.ended
+
+    asks(settings, desk, wait=True)
+    assert len(here.orders) == len(here.ended) == 1
+    assert not left(desk.home / "bridge")
 
 
 def test_through_a_store_the_base_goes_over_once(
