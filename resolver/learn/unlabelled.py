@@ -107,7 +107,7 @@ def teach(
         return _Round(trees, seen, logit, linked, expected)
 
     say("learn: registration data and histories")
-    first = views.teach(sample, bench) if with_histories else views.prior(sample.splink[rows])
+    first = views.teach(sample, bench, with_histories)
     linked = linked_by(first)
     labels = labels_of(linked, first)
     best: _Round | None = None
