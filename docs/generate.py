@@ -216,6 +216,7 @@ def _help(path: tuple[str, ...], command: click.Command) -> str:
         context = click.Context(click.Group(name), info_name=name, parent=context, **cli.cli.context_settings)
     with click.Context(command, info_name=path[-1], parent=context, max_content_width=100, terminal_width=100) as own:
         own.help_option_names = ["-h", "--help"]
+        command._help_option = None  # click keeps the one of its first call, which may have had other names
         return command.get_help(own)
 
 
