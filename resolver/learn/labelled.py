@@ -22,12 +22,14 @@ from resolver.judges.trees import RATE, Floats, fit
 from resolver.learn import gate, judged, profile
 from resolver.learn.crossfit import calibration_error, cross_fit, line
 from resolver.learn.sample import Sample
+from resolver.settings.stages import ClusterSettings
 
 FOLDS = 4
 ROUNDS = 600
 LEAVES = 31
-# As by default in a run: log-odds of a pair that was never scored, and how much what speaks against a join counts.
-UNSCORED, AGAINST = -1.5, 0.5
+# Persons are made as by default in a run.
+_CLUSTER = ClusterSettings()
+UNSCORED, AGAINST = _CLUSTER.unscored_logit, _CLUSTER.against
 FEWEST = 200  # true pairs among the candidates of all populations together
 # Nine in ten candidates are strangers whom Splink tells apart. One in so many of those below these log-odds is learned
 # from, and counts for all of them: the others would teach the same.

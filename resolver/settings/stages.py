@@ -159,7 +159,7 @@ class ClusterSettings(Section):
     unscored_logit: float = Field(default=-1.5, le=0)
     """Log-odds of a pair that blocking never proposed: mild evidence against."""
 
-    against: float = Field(default=0.5, gt=0, le=1)
+    against: float = Field(default=0.7, gt=0, le=1)
     """How much of its log-odds a pair that speaks against counts where pairs are added up. Below 1, because an error in
     one record is held against it by every record of its person."""
 

@@ -69,8 +69,8 @@ def test_writes_persons_and_cuts(tmp_path: Path) -> None:
     facts = run(tmp_path, ["a", "b", "c", "a"], pairs)
 
     assert read(tmp_path, "clusters") == [(0, 0), (1, 0), (2, 2), (3, 3)]
-    # The seven that speak against it count half, as by default.
-    assert read(tmp_path, "cuts") == [(1, 2, 2.0, -1.5, "other pairs speak against it")]
+    # Of the seven that speak against it seven tenths count, as by default.
+    assert read(tmp_path, "cuts") == [(1, 2, 2.0, pytest.approx(2 - 7 * 0.7), "other pairs speak against it")]
     assert (facts["records"], facts["persons"], facts["sizes"]) == (4, 3, {"1": 2, "2": 1})
     assert facts["cuts"] == {"other pairs speak against it": 1}
 
