@@ -33,9 +33,14 @@ def server() -> Iterator[fake_s3.FakeS3]:
         yield fake
 
 
+def well(server: fake_s3.FakeS3) -> None:
+    """Nothing is stored, and nothing goes wrong any more."""
+    server.__dict__.update(fake_s3.FakeS3(url=server.url).__dict__)
+
+
 @pytest.fixture
 def fake(server: fake_s3.FakeS3, monkeypatch: pytest.MonkeyPatch) -> fake_s3.FakeS3:
-    server.__dict__.update(fake_s3.FakeS3(url=server.url).__dict__)
+    well(server)
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_PROFILE", raising=False)
@@ -62,6 +67,7 @@ def home(fake: fake_s3.FakeS3, waited: list[float]) -> Iterator[Callable[..., S3
 
 @pytest.fixture(scope="module")
 def shared(server: fake_s3.FakeS3) -> Iterator[S3]:
+    well(server)  # made before `fake`, and perhaps after a test that set the clock
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)

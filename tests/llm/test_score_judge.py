@@ -189,7 +189,8 @@ def test_the_budget_goes_to_what_matters(given: Any, fake: ModuleType) -> None:
         evidence = given(server.url, max_pairs=20)
         pairs = gray(evidence)
         some, facts = ask(evidence, pairs)
-        worth = cascade.worth(pairs, evidence.standing(), unscored=-1.5)
+        made = evidence.settings.cluster
+        worth = cascade.worth(pairs, evidence.standing(), unscored=made.unscored_logit, against=made.against)
         assert len(some) == facts["prompts_asked"] == 20
         assert facts["beyond_budget"] == len(pairs) - facts["without_history"] - 20
         kept = pairs.with_columns(worth=worth).join(some, on=["left_rid", "right_rid"], how="semi")
