@@ -27,7 +27,7 @@ Ints = npt.NDArray[np.int64]
 
 TRUST = float(np.log(2))
 SUREST = 9.0  # log-odds that one pair may say, so that no single score makes a person certain
-HOPELESS = -9.0  # two persons none of whose pairs says more are two
+HOPELESS = -8.0  # two persons none of whose pairs says more are two: a quick look says no more than about that
 UNSCORED = -1.5
 # n pairs between two groups count as n to the power of 1 less this: between 0, each a witness of its own, and 1, all
 # the same. Chosen on label-free runs over populations that nothing is reported on.
