@@ -6,12 +6,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from loopback import Quiet, listening
 
 REPOSITORY = "clinic/pairs"
 HEAD = "1" * 40
@@ -60,7 +61,7 @@ class Hub(ThreadingHTTPServer):
         return new
 
 
-class Answers(BaseHTTPRequestHandler):
+class Answers(Quiet):
     server: Hub
     protocol_version = "HTTP/1.1"
 
@@ -216,24 +217,9 @@ class Answers(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def handle(self) -> None:
-        try:
-            super().handle()
-        except (ConnectionError, ValueError, OSError):
-            return
-
-    def log_message(self, *_: Any) -> None:
-        """Nothing: the tests look at what was asked."""
-
 
 @contextmanager
 def serving() -> Iterator[Hub]:
     server = Hub()
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
+    with listening(server):
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

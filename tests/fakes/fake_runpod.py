@@ -13,9 +13,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
+
+from loopback import Quiet, listening
 
 KEY = "rpa_planted_secret_key"
 CREATE_FIELDS = {"name", "image", "gpu", "cloud", "disk", "env", "ports", "dataCenterIds", "registry", "args", "mounts"}
@@ -179,7 +181,7 @@ def serving(starts: Starts | None = None) -> Iterator[FakeRunPod]:
         while not over.wait(0.05):
             fake.tick()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def _any(self) -> None:
             fake.requests.append((self.command, self.path))
             length = int(self.headers.get("content-length") or 0)
@@ -202,32 +204,18 @@ def serving(starts: Starts | None = None) -> Iterator[FakeRunPod]:
 
         do_GET = do_POST = do_DELETE = _any
 
-        def log_message(self, *arguments: Any) -> None:
-            """Silent."""
-
-        def handle(self) -> None:
-            try:
-                super().handle()
-            except (ConnectionError, ValueError, OSError):
-                return
-
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
     keeper = threading.Thread(target=keep, daemon=True)
     if starts is not None:
         keeper.start()
-    fake.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
-        yield fake
-    finally:
-        over.set()
-        if starts is not None:
-            keeper.join()
-        for life in fake.lives.values():
-            if life.container is not None:
-                life.container.kill()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with listening(server) as fake.url:
+        try:
+            yield fake
+        finally:
+            over.set()
+            if starts is not None:
+                keeper.join()
+            for life in fake.lives.values():
+                if life.container is not None:
+                    life.container.kill()

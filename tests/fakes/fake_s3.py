@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import threading
 from calendar import timegm
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from time import strptime, time
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from xml.sax.saxutils import escape
+
+from loopback import Quiet, listening
 
 KEY, SECRET = "AKIAPLANTEDKEY", "planted+secret/of+s3"
 BUCKET = "clinic"
@@ -116,7 +117,7 @@ def _unix(told: str) -> int:
 def serving() -> Iterator[FakeS3]:
     fake = FakeS3()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         protocol_version = "HTTP/1.1"
 
         def _any(self) -> None:
@@ -155,23 +156,7 @@ def serving() -> Iterator[FakeS3]:
         def date_time_string(self, timestamp: float | None = None) -> str:
             return formatdate(fake.now, usegmt=True)
 
-        def log_message(self, *arguments: Any) -> None:
-            """Silent."""
-
-        def handle(self) -> None:
-            try:
-                super().handle()
-            except (ConnectionError, ValueError, OSError):
-                return
-
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    fake.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with listening(server) as fake.url:
         yield fake
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -23,6 +23,7 @@ import fake_s3
 import loopback_ssh
 import numpy as np
 import polars as pl
+import processes
 import pytest
 from warm import Process, Warm
 
@@ -387,16 +388,6 @@ def test_reap_needs_no_record(bench: Bench) -> None:
     assert bench.over()
 
 
-def processes(told: bytes) -> list[Path]:
-    """Processes whose environment holds this."""
-    found = []
-    for place in Path("/proc").glob("[0-9]*/environ"):
-        with suppress(OSError):
-            if told in place.read_bytes():
-                found.append(place.parent)
-    return found
-
-
 def test_on_this_machine(bench: Bench) -> None:
     """The same without any provider: the worker is a process that nobody has to wait for, and that can be cancelled."""
     config = bench.config(provider="local")
@@ -404,10 +395,10 @@ def test_on_this_machine(bench: Bench) -> None:
     mine = f"RESOLVER_JOB_BRIDGE=file://{bench.folder}".encode()
 
     assert bench.ask(config)[0] == 75
-    assert len(processes(mine)) == 1
+    assert len(processes.told(mine)) == 1
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "cancelled" in done.stdout, done.stderr
-    assert not processes(mine)
+    assert not processes.told(mine)
 
 
 def test_on_a_machine_over_ssh(bench: Bench, tmp_path: Path) -> None:
@@ -421,7 +412,7 @@ def test_on_a_machine_over_ssh(bench: Bench, tmp_path: Path) -> None:
 
         assert bench.ask(config)[0] == 75
         mine = f"RESOLVER_JOB_BRIDGE=file://{tmp_path}".encode()
-        bench.until(lambda: not processes(mine))
+        bench.until(lambda: not processes.told(mine))
         found = bench.collected(config)
 
     assert len(found["logits"]) == 25
@@ -433,12 +424,12 @@ def test_secrets_stay_where_they_are(bench: Bench, monkeypatch: pytest.MonkeyPat
     its own files, and neither is written down anywhere else. No prompt leaves this machine unsealed."""
     arguments: list[bytes] = []
     config = bench.config()
-    bench.runpod.made = lambda: arguments.extend(_arguments())
+    bench.runpod.made = lambda: arguments.extend(processes.arguments())
     assert bench.ask(config)[0] == 75
     (environment,) = [body["env"] for body in bench.runpod.bodies]
     kept = b"".join(bench.s3.files.values())
     told = bench.collected(config)
-    arguments += _arguments()
+    arguments += processes.arguments()
 
     assert set(environment) >= {"RESOLVER_JOB_SEAL", "RESOLVER_JOB_BRIDGE"}
     assert all(name.startswith("RESOLVER_JOB_") for name in environment)
@@ -459,16 +450,8 @@ def test_the_worker_of_this_machine_gets_no_key(bench: Bench, monkeypatch: pytes
 
     assert bench.ask(config)[0] == 75
 
-    (worker,) = processes(f"RESOLVER_JOB_BRIDGE=file://{bench.folder}".encode())
+    (worker,) = processes.told(f"RESOLVER_JOB_BRIDGE=file://{bench.folder}".encode())
     environment, line = (worker / "environ").read_bytes(), (worker / "cmdline").read_bytes()
     assert not any(secret in environment for secret in SECRETS)
     assert b"RESOLVER_JOB_SEAL" not in line
     os.kill(int(worker.name), signal.SIGKILL)
-
-
-def _arguments() -> list[bytes]:
-    found = []
-    for place in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):
-            found.append(place.read_bytes())
-    return found

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import HTTPServer
 
 import fake_runpod
 import pytest
+from loopback import Quiet, listening
 
 from llm_classifier.pods import ending
 
@@ -83,29 +83,17 @@ def test_the_key_goes_to_no_other_address(fake: fake_runpod.FakeRunPod) -> None:
     class EnoughError(Exception):
         pass
 
-    class Elsewhere(BaseHTTPRequestHandler):
+    class Elsewhere(Quiet):
         def do_DELETE(self) -> None:
             tried.append(1)
             self.send_response(307)
             self.send_header("location", f"{fake.url}/v2/pods/mine")
             self.end_headers()
 
-        def log_message(self, *arguments: object) -> None:
-            """Silent."""
-
     def sleep(seconds: float) -> None:
         raise EnoughError
 
-    server = HTTPServer(("127.0.0.1", 0), Elsewhere)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
-        with pytest.raises(EnoughError):
-            there = inside(fake) | {"RESOLVER_JOB_API": f"http://127.0.0.1:{server.server_address[1]}"}
-            ending.end_own_pod(there, sleep)
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with listening(HTTPServer(("127.0.0.1", 0), Elsewhere)) as url, pytest.raises(EnoughError):
+        ending.end_own_pod(inside(fake) | {"RESOLVER_JOB_API": url}, sleep)
 
     assert tried and not fake.requests

@@ -12,6 +12,7 @@ from typing import Any
 
 import fake_runpod
 import loopback_ssh
+import processes
 import pytest
 
 from llm_classifier.pods import host
@@ -268,22 +269,14 @@ def test_nothing_secret_in_any_argument_list(bench: Bench) -> None:
         """Looks at all processes whenever the environment is read."""
 
         def items(self) -> Any:
-            seen.extend(_arguments())
+            seen.extend(processes.arguments())
             return super().items()
 
     bench.provider.launch(Order(order.name, order.offer, order.image, Watched(order.environment)))
-    seen.extend(_arguments())
+    seen.extend(processes.arguments())
 
     assert seen and not any(SECRET.encode() in one for one in seen)
     assert SECRET not in repr(order)
-
-
-def _arguments() -> list[bytes]:
-    found = []
-    for place in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):
-            found.append(place.read_bytes())
-    return found
 
 
 def test_a_host_whose_key_nobody_confirmed_is_not_talked_to(sshd: loopback_ssh.Loopback) -> None:
